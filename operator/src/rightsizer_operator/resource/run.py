@@ -1,0 +1,249 @@
+"""``OptimizationRun``: one search. Spec: frozen inputs, immutable. Status: one entry per candidate, every trial's report, the decision.
+
+Trials are append-only with the report as it came; everything else in the status is computed from them, so a restart loses nothing.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rightsizer_operator.resource.base import Quantity, Resource, Sentence
+from rightsizer_operator.resource.conditions import Condition
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.resource.status import Configuration
+
+Short = Annotated[str, Field(max_length=63)]
+Words = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=256)]
+
+Outcome = Literal[
+    "Pending",
+    "Running",
+    "Succeeded",
+    "MissedSLO",
+    "FailedQuality",
+    "Undecided",
+    "CannotBeat",
+    "EngineFailed",
+    "EngineHung",
+    "Void",
+    "Unsupported",
+]
+
+
+class EnvVar(Resource):
+    name: Annotated[str, Field(max_length=256)] = Field(description="Name.")
+    value: Annotated[str, Field(max_length=4096)] = Field(default="", description="Literal value.")
+
+
+class Serving(Resource):
+    """The closed field list of one container: what is measured is what is deployed."""
+
+    image: Annotated[str, Field(max_length=512)] = Field(description="Image of the engine container.")
+    command: Words = Field(default=(), description="Command.")
+    args: Words = Field(default=(), description="Arguments.")
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = Field(
+        default=(), description="Named variables with literal values that a candidate sets."
+    )
+    accelerators: int = Field(default=1, ge=0, le=64, description="Accelerators of one replica.")
+    cpu_request: Annotated[str, Field(max_length=32)] = Field(default="", description="CPU request, as found.")
+    cpu_limit: Annotated[str, Field(max_length=32)] = Field(default="", description="CPU limit, as found.")
+    memory_request: Annotated[str, Field(max_length=32)] = Field(default="", description="Memory request, as found.")
+    memory_limit: Annotated[str, Field(max_length=32)] = Field(default="", description="Memory limit, as found.")
+    artefact: Short = Field(
+        default="",
+        description="Artefact on the model volume that is mounted read-only; empty: the baseline's own weights.",
+    )
+
+
+class Baseline(Resource):
+    """The target as found. Values outside the closed list only as names and hashes."""
+
+    target_uid: Short = Field(description="UID of the target.")
+    container: Short = Field(description="The engine container.")
+    engine: Annotated[str, Field(max_length=32)] = Field(description="Engine that serves.")
+    served_model_name: Annotated[str, Field(max_length=256)] = Field(
+        description="Name the API answers to; kept by every candidate."
+    )
+    port: int = Field(ge=1, le=65535, description="Port of the engine's API.")
+    replicas: int = Field(ge=0, description="Replicas as found.")
+    replicas_managed_by: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="HPA or ScaledObject that owns the replicas; empty: nobody."
+    )
+    serving: Serving = Field(description="The closed field list as found.")
+    hash: Short = Field(description="Hash of the serving fields and replicas.")
+    template_hash: Short = Field(description="Hash of the whole pod template.")
+
+
+class Candidate(Resource):
+    """One complete serving configuration."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]*$", max_length=40)] = Field(
+        description="Readable id, unique in the run."
+    )
+    engine: Annotated[str, Field(max_length=32)] = Field(description="Engine.")
+    precision: Annotated[str, Field(max_length=32)] = Field(description="Weight format.")
+    kv_cache: Annotated[str, Field(max_length=32)] = Field(default="Auto", description="KV-cache type.")
+    parallelism: int = Field(default=1, ge=1, le=64, description="Tensor parallelism.")
+    max_num_seqs: int | None = Field(default=None, ge=1, description="Batch limit; absent: as the baseline has it.")
+    parent: Annotated[str, Field(max_length=40)] = Field(default="", description="Candidate it was derived from.")
+    serving: Serving | None = Field(
+        default=None, description="What would be deployed; absent where the candidate is excluded."
+    )
+    excluded: Sentence = Field(
+        default="", description="Rule that excludes it before any trial; empty: it may be tried."
+    )
+
+
+class RunSpec(Resource):
+    inference_deployment: Short = Field(description="Name of the InferenceDeployment.")
+    generation: int = Field(description="Generation of the accepted spec.")
+    fingerprint: Short = Field(description="Hash of the inputs.")
+    generator_version: int = Field(description="Version of the candidate generator and of the fingerprint.")
+    attempt: int = Field(default=1, ge=1, description="Counts runs with the same fingerprint.")
+    accepted: InferenceDeploymentSpec = Field(description="Copy of the accepted spec.")
+    accelerator_type: Short = Field(default="", description="Accelerator product; empty: unknown.")
+    gpu_hourly: Quantity | None = Field(
+        default=None, description="Price of one accelerator hour; absent: no price known."
+    )
+    baseline: Baseline = Field(description="The target as found.")
+    candidates: Annotated[tuple[Candidate, ...], Field(max_length=64)] = Field(
+        description="Base candidates, in order of trial."
+    )
+
+
+class TrialRecord(Resource):
+    """One finished Job with its report as it came."""
+
+    job: Short = Field(description="Name of the Job.")
+    purpose: Literal["Compress", "Explore", "Certify", "Verify"] = Field(description="What the Job was for.")
+    subject: Short = Field(description="Candidate or artefact.")
+    attempt: int = Field(ge=1, description="Attempt.")
+    outcome: Annotated[str, Field(max_length=32)] = Field(
+        description="Outcome the operator recorded; its own observation overrules the report."
+    )
+    reason: Sentence = Field(default="", description="Why.")
+    report: Annotated[str, Field(max_length=4096)] = Field(
+        default="", description="The Job's report, JSON, as it came; empty where there was none."
+    )
+    log_tail: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="Last lines of the engine's log, where they could be had."
+    )
+    gpu_seconds: int = Field(default=0, ge=0, description="Accelerator seconds used, from pod start.")
+    started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Pod start.")
+    finished_at: Annotated[str, Field(max_length=32)] = Field(default="", description="When the result was recorded.")
+
+
+class QualityResult(Resource):
+    asked: int = Field(ge=0, description="Questions asked of both.")
+    lost: int = Field(ge=0, description="Right on the baseline, wrong on the candidate.")
+    won: int = Field(ge=0, description="Wrong on the baseline, right on the candidate.")
+    drop_points: Annotated[str, Field(max_length=16)] = Field(
+        description="Drop in percentage points; negative: better."
+    )
+    lower_points: Annotated[str, Field(max_length=16)] = Field(description="One-sided lower bound of the drop.")
+    upper_points: Annotated[str, Field(max_length=16)] = Field(description="One-sided upper bound of the drop.")
+    set_sha256: Annotated[str, Field(max_length=64)] = Field(description="Digest of the question set.")
+
+
+class CandidateStatus(Resource):
+    id: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
+    outcome: Outcome = Field(default="Pending", description="Where it stands.")
+    verdict: Sentence = Field(default="", description="Why it won, lost or was never tried.")
+    attempts: int = Field(default=0, ge=0, description="Trials so far.")
+    quality: QualityResult | None = Field(default=None, description="Quality certificate.")
+    capacity_rps: Quantity | None = Field(default=None, description="Capacity of one replica, requests a second.")
+    capacity_error_percent: Quantity | None = Field(
+        default=None, description="Relative standard error of the capacity."
+    )
+    saturation_rps: Quantity | None = Field(default=None, description="Closed-loop saturation, requests a second.")
+    configuration: Configuration | None = Field(default=None, description="Plan for the demand and its figures.")
+
+
+class Artefact(Resource):
+    name: Short = Field(description="Content address: model, recipe, tool version, calibration set.")
+    recipe: Short = Field(description="Recipe.")
+    path: Annotated[str, Field(max_length=512)] = Field(description="Directory on the model volume.")
+    state: Literal["Pending", "Running", "Ready", "Failed"] = Field(description="Where it stands.")
+    sha256: Annotated[str, Field(max_length=64)] = Field(default="", description="Digest of its files.")
+    size_bytes: int = Field(default=0, ge=0, description="Size.")
+    reason: Sentence = Field(default="", description="Why it failed.")
+
+
+class Alternative(Resource):
+    """A plan with fewer accelerators than the proposal, and what rules it out (proof of minimality)."""
+
+    candidate: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
+    replicas: int = Field(ge=0, description="Replicas.")
+    gpus: int = Field(ge=0, description="Accelerators.")
+    ruled_out_by: Sentence = Field(description="What rules it out, with figures.")
+    evidence: Annotated[str, Field(max_length=16)] = Field(description="Evidence class, or Rule.")
+
+
+class RunProposal(Resource):
+    hash: Annotated[str, Field(max_length=12)] = Field(description="Identity.")
+    candidate: Annotated[str, Field(max_length=40)] = Field(description="Winner.")
+    replicas: int = Field(ge=1, description="Replicas for the demand.")
+    gpus: int = Field(ge=0, description="Accelerators over all replicas.")
+    serving: Serving = Field(description="What is deployed.")
+    certified_rps: Quantity = Field(description="Certified rate of one replica.")
+
+
+Step = Literal[
+    "Template",
+    "VerifyTemplate",
+    "Replicas",
+    "VerifyReplicas",
+    "Applied",
+    "RollBackReplicas",
+    "RollBackTemplate",
+    "RolledBack",
+]
+
+
+class Rollout(Resource):
+    """Where the rewrite stands. Every step is repeated safely after a crash."""
+
+    proposal: Annotated[str, Field(max_length=12)] = Field(description="Proposal it applies.")
+    step: Step = Field(description="Current step.")
+    since: Annotated[str, Field(max_length=32)] = Field(description="When the step began.")
+    attempt: int = Field(default=1, ge=1, description="Verification attempt.")
+    reason: Sentence = Field(default="", description="Why it goes back, or what the verification is worth.")
+    verified: Literal["", "Pass", "Fail", "Inconclusive"] = Field(
+        default="", description="Result of the last verification."
+    )
+    observed: Configuration | None = Field(default=None, description="Figures seen on the new pods.")
+
+
+class RunStatus(Resource):
+    phase: Annotated[str, Field(max_length=32)] = Field(
+        default="", description="Compressing, Measuring, Certifying, Proposed, Exhausted, Superseded, Failed."
+    )
+    activity: Sentence = Field(default="", description="What is going on now.")
+    started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Start.")
+    finished_at: Annotated[str, Field(max_length=32)] = Field(default="", description="When the decision fell.")
+    derived: Annotated[tuple[Candidate, ...], Field(max_length=32)] = Field(
+        default=(), description="Candidates derived from leaders."
+    )
+    trials: Annotated[tuple[TrialRecord, ...], Field(max_length=96)] = Field(
+        default=(), description="Every finished Job."
+    )
+    candidates: Annotated[tuple[CandidateStatus, ...], Field(max_length=64)] = Field(
+        default=(), description="One entry per candidate."
+    )
+    artefacts: Annotated[tuple[Artefact, ...], Field(max_length=32)] = Field(
+        default=(), description="Compressed weights."
+    )
+    trials_used: int = Field(default=0, ge=0, description="Trials used of the budget.")
+    gpu_seconds: int = Field(default=0, ge=0, description="Accelerator seconds used.")
+    money: Quantity | None = Field(
+        default=None, description="Price of the accelerator time used; absent without a price."
+    )
+    current: Configuration | None = Field(default=None, description="The baseline with its measured figures.")
+    proposal: RunProposal | None = Field(default=None, description="The decision.")
+    proof: Annotated[tuple[Alternative, ...], Field(max_length=64)] = Field(
+        default=(), description="Proof of minimality."
+    )
+    rollout: Rollout | None = Field(default=None, description="Where the rewrite stands.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] = Field(
+        default=(), description="Complete once a decision fell."
+    )

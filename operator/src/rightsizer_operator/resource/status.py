@@ -1,0 +1,71 @@
+"""``InferenceDeployment.status``: what is true now, each figure with its evidence class."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rightsizer_operator.resource.base import Quantity, Resource, Sentence
+from rightsizer_operator.resource.conditions import Condition
+
+Evidence = Literal["Measured", "Estimated", "Observed"]
+
+
+class Latencies(Resource):
+    """At the SLO percentile, milliseconds."""
+
+    ttft_ms: Quantity | None = Field(default=None, description="Time to first token, milliseconds.")
+    itl_ms: Quantity | None = Field(default=None, description="Inter-token latency, milliseconds.")
+    tpot_ms: Quantity | None = Field(default=None, description="Time per output token, milliseconds.")
+    e2e_ms: Quantity | None = Field(default=None, description="End-to-end latency, milliseconds.")
+
+
+class Configuration(Resource):
+    """A serving configuration with its size and figures."""
+
+    candidate: Annotated[str, Field(max_length=63)] = Field(default="", description="Candidate it is, in the run.")
+    engine: Annotated[str, Field(max_length=32)] = Field(default="", description="Engine.")
+    precision: Annotated[str, Field(max_length=32)] = Field(default="", description="Weight format.")
+    kv_cache: Annotated[str, Field(max_length=32)] = Field(default="", description="KV-cache type.")
+    replicas: int = Field(default=0, ge=0, description="Replicas.")
+    gpus: int = Field(default=0, ge=0, description="Accelerators over all replicas.")
+    latencies: Latencies | None = Field(default=None, description="Latencies at the SLO percentile, milliseconds.")
+    latencies_at_rps: Quantity | None = Field(
+        default=None, description="Rate of one replica at which the latencies were measured, requests a second."
+    )
+    certified_rps: Quantity | None = Field(
+        default=None, description="Certified rate of one replica, requests a second."
+    )
+    cost_per_hour: Quantity | None = Field(default=None, description="Price of all accelerators for one hour.")
+    cost_per_million_tokens: Quantity | None = Field(
+        default=None, description="Price of a million output tokens at the demand."
+    )
+    evidence: Evidence | None = Field(default=None, description="Evidence class of these figures.")
+
+
+class Proposal(Resource):
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", max_length=12)] = Field(
+        description="Identity of the proposal; write it to spec.updatePolicy.approvedProposal to approve."
+    )
+    candidate: Annotated[str, Field(max_length=63)] = Field(description="Winning candidate.")
+    gpus: Annotated[str, Field(max_length=32)] = Field(description="Accelerators before and after, e.g. 4 -> 2.")
+    cost_per_million_tokens: Annotated[str, Field(max_length=48)] = Field(
+        default="", description="Cost per million output tokens at the demand, before and after; empty without a price."
+    )
+    configuration: Configuration = Field(description="The winning configuration.")
+    quality_drop_points: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="Measured drop with its interval, percentage points."
+    )
+
+
+class RunRef(Resource):
+    name: Annotated[str, Field(max_length=63)] = Field(description="Name of the OptimizationRun.")
+
+
+class InferenceDeploymentStatus(Resource):
+    observed_generation: int = Field(default=0, description="Generation of the spec that this status speaks of.")
+    phase: Annotated[str, Field(max_length=32)] = Field(default="", description="Printed summary of the conditions.")
+    activity: Sentence = Field(default="", description="What is going on now, in one sentence.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(default=(), description="The truth.")
+    current: Configuration | None = Field(default=None, description="What serves now.")
+    proposal: Proposal | None = Field(default=None, description="What is proposed.")
+    run_ref: RunRef | None = Field(default=None, description="The run this status rests on.")

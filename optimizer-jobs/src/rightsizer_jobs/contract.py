@@ -1,0 +1,263 @@
+"""What goes into a Job (assignment) and what comes out (report): the only module that operator and jobs share besides ``stats``.
+
+The assignment travels as one JSON environment variable (``ASSIGNMENT_VARIABLE``), the report as the pod's termination message,
+which the kubelet cuts silently at 4,096 bytes: a longer report is an error of the Job. Both sides validate; unknown fields are refused.
+Units are in the names (``_s`` seconds, ``_ms`` milliseconds, ``_rps`` requests a second).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+CONTRACT_VERSION = 1
+ASSIGNMENT_VARIABLE = "RIGHTSIZER_ASSIGNMENT"
+REPORT_LIMIT_BYTES = 4096
+REASON_LIMIT = 400
+
+EngineKind = Literal["VLLM", "TensorRTLLM"]
+Metric = Literal["ttft", "itl", "tpot", "e2e"]
+Purpose = Literal["Explore", "Certify", "Verify"]
+"""Explore: quality and capacity of a candidate. Certify: fresh start, new seed, hold one rate. Verify: hold one rate on running pods."""
+
+TrialOutcome = Literal[
+    "Succeeded", "MissedSLO", "FailedQuality", "Undecided", "CannotBeat", "EngineFailed", "EngineHung", "Void"
+]
+CompressOutcome = Literal["Succeeded", "Failed", "VolumeFull", "Void"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Slo(Frozen):
+    """Latency limits at one percentile; at least one limit is set. Definitions: docs/metrics.md."""
+
+    percentile: int = Field(default=95, ge=50, le=99)
+    ttft_ms: float | None = Field(default=None, gt=0)
+    itl_ms: float | None = Field(default=None, gt=0)
+    tpot_ms: float | None = Field(default=None, gt=0)
+    e2e_ms: float | None = Field(default=None, gt=0)
+
+    def limits(self) -> dict[Metric, float]:
+        """The limits that are set, in milliseconds, by metric name."""
+        found: dict[Metric, float | None] = {
+            "ttft": self.ttft_ms, "itl": self.itl_ms, "tpot": self.tpot_ms, "e2e": self.e2e_ms,
+        }  # fmt: skip
+        return {metric: limit for metric, limit in found.items() if limit is not None}
+
+
+class Workload(Frozen):
+    """Length and arrival process of the requests. Lengths are in tokens."""
+
+    input_tokens: int = Field(ge=1, le=1_000_000)
+    output_tokens: int = Field(ge=1, le=100_000)
+    arrivals: Literal["Poisson", "Constant"] = "Poisson"
+
+
+class Endpoint(Frozen):
+    """One engine instance with an OpenAI-compatible API, e.g. ``http://127.0.0.1:8000``."""
+
+    engine: EngineKind
+    base_url: str = Field(pattern=r"^http://[0-9A-Za-z.\-\[\]:]+$", max_length=300)
+    served_model_name: str = Field(min_length=1, max_length=256)
+
+
+class QuestionSet(Frozen):
+    """JSONL multiple-choice questions on the model volume; format: docs/questions.md."""
+
+    path: str = Field(min_length=1, max_length=512)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    max_questions: int = Field(default=0, ge=0, description="0: all of them")
+
+
+class Measurement(Frozen):
+    """Lengths of the steps of a trial. Shorter steps give a wider stated error, never another code path."""
+
+    sanity_requests: int = Field(default=8, ge=1)
+    warmup_block_s: float = Field(default=20, gt=0)
+    warmup_max_blocks: int = Field(default=6, ge=1)
+    saturation_s: float = Field(default=60, gt=0)
+    saturation_concurrency: int = Field(default=64, ge=1)
+    probe_s: float = Field(default=60, gt=0)
+    block_s: float = Field(default=30, gt=0)
+    max_probes: int = Field(default=8, ge=1, le=12)
+    target_error: float = Field(
+        default=0.03, gt=0, lt=1, description="relative standard error of the capacity at which the search stops"
+    )
+    budget_s: float = Field(default=900, gt=0, description="time for saturation and probes together")
+    hold_s: float = Field(default=600, gt=0, description="length of a certification or verification run")
+
+
+class Deadlines(Frozen):
+    """The client's own deadlines, counted from its start. ``total_s`` is shorter than the pod's activeDeadlineSeconds."""
+
+    ready_s: float = Field(default=1200, gt=0)
+    first_token_s: float = Field(default=120, gt=0)
+    request_s: float = Field(default=120, gt=0)
+    total_s: float = Field(default=3600, gt=0)
+
+
+class Answers(Frozen):
+    """Correctness of every question asked, in the order of the set: bit i (most significant first) of base64-decoded ``correct``."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    asked: int = Field(ge=0)
+    correct: str = Field(max_length=3200)
+
+
+class TrialAssignment(Frozen):
+    version: Literal[1] = CONTRACT_VERSION
+    kind: Literal["Trial"] = "Trial"
+    purpose: Purpose
+    run_uid: str
+    candidate: str
+    attempt: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    endpoints: tuple[Endpoint, ...] = Field(min_length=1, max_length=64)
+    model_path: str = Field(
+        description="directory with config.json of the base model, as mounted; gives the vocabulary size for synthetic prompts"
+    )
+    workload: Workload
+    slo: Slo
+    measurement: Measurement = Measurement()
+    deadlines: Deadlines = Deadlines()
+    questions: QuestionSet | None = None
+    baseline_answers: Answers | None = Field(
+        default=None, description="lets the Job stop asking once the verdict is settled"
+    )
+    max_drop_points: float = Field(default=1.0, ge=0)
+    confidence_percent: int = Field(default=95, ge=50, le=99)
+    rate_to_beat_rps: float | None = Field(
+        default=None, gt=0, description="below this the candidate cannot win: stop early with CannotBeat"
+    )
+    rate_rps: float | None = Field(
+        default=None, gt=0, description="the rate to hold, for Certify and Verify; over all endpoints together"
+    )
+    records_dir: str | None = Field(default=None, description="where full records are written, as mounted")
+
+
+class CompressAssignment(Frozen):
+    version: Literal[1] = CONTRACT_VERSION
+    kind: Literal["Compress"] = "Compress"
+    run_uid: str
+    artefact: str = Field(pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$")
+    attempt: int = Field(ge=1)
+    recipe: str = Field(description="a name of rightsizer_jobs.compress.recipes")
+    source_path: str
+    target_path: str
+    calibration_path: str | None = None
+    calibration_samples: int = Field(default=384, ge=1)
+    max_sequence_length: int = Field(default=512, ge=8)
+    deadline_s: float = Field(default=7200, gt=0)
+
+
+Assignment = Annotated[TrialAssignment | CompressAssignment, Field(discriminator="kind")]
+ASSIGNMENT: TypeAdapter[TrialAssignment | CompressAssignment] = TypeAdapter(Assignment)
+
+
+class Probe(Frozen):
+    """One open-loop run at one rate. Shares are violations over all requests sent (failures count as violations)."""
+
+    rate_rps: float
+    achieved_rps: float
+    seconds: float
+    requests: int
+    failed: int
+    violations: dict[Metric, float]
+    p_ms: dict[Metric, float] = Field(
+        description="the SLO percentile of each metric, milliseconds; failures are infinite and shown as -1"
+    )
+    output_tps: float
+    variance_inflation: float
+    aborted: bool = False
+
+
+class Capacity(Frozen):
+    """Fitted largest rate with every limit met; ``standard_error`` is relative; ``lower_rps`` = rate x exp(-1 se)."""
+
+    rate_rps: float = Field(ge=0)
+    standard_error: float = Field(ge=0)
+    lower_rps: float = Field(ge=0)
+    slope: float
+
+
+class Saturation(Frozen):
+    rps: float
+    output_tps: float
+    concurrency: int
+
+
+class ClientHealth(Frozen):
+    """Evidence that the client kept its schedule."""
+
+    send_lag_p95_ms: float
+    loop_lag_p95_ms: float
+    throttled_s: float | None = Field(
+        default=None, description="cgroup CPU throttling of the client; none: not measured"
+    )
+
+
+class TrialReport(Frozen):
+    version: Literal[1] = CONTRACT_VERSION
+    kind: Literal["Trial"] = "Trial"
+    purpose: Purpose
+    candidate: str
+    attempt: int
+    seed: int
+    outcome: TrialOutcome
+    reason: str = Field(default="", max_length=REASON_LIMIT)
+    ready_s: float | None = None
+    engine_start: float | None = Field(
+        default=None, description="process_start_time_seconds the engine reported; a change means it restarted"
+    )
+    engine_s: float = Field(default=0, description="seconds of engine time this trial used, from the client's start")
+    idle_ms: dict[Metric, float] | None = Field(default=None, description="p50 of single requests on the idle engine")
+    answers: Answers | None = None
+    saturation: Saturation | None = None
+    probes: tuple[Probe, ...] = Field(default=(), max_length=12)
+    capacity: Capacity | None = None
+    client: ClientHealth | None = None
+    records: str | None = None
+
+
+class CompressReport(Frozen):
+    version: Literal[1] = CONTRACT_VERSION
+    kind: Literal["Compress"] = "Compress"
+    artefact: str
+    attempt: int
+    outcome: CompressOutcome
+    reason: str = Field(default="", max_length=REASON_LIMIT)
+    sha256: str | None = Field(
+        default=None, description="over the sorted (file name, file sha256) pairs of the artefact"
+    )
+    size_bytes: int = 0
+    seconds: float = 0
+    tool: str = ""
+
+
+Report = Annotated[TrialReport | CompressReport, Field(discriminator="kind")]
+REPORT: TypeAdapter[TrialReport | CompressReport] = TypeAdapter(Report)
+
+
+class ReportTooLong(ValueError):
+    """The report would be cut by the kubelet."""
+
+
+def dump_report(report: TrialReport | CompressReport) -> str:
+    """The report as JSON; raises ReportTooLong above REPORT_LIMIT_BYTES."""
+    text = report.model_dump_json(exclude_none=True)
+    if len(text.encode()) > REPORT_LIMIT_BYTES:
+        raise ReportTooLong(
+            f"report has {len(text.encode())} bytes, at most {REPORT_LIMIT_BYTES} fit a termination message"
+        )
+    return text
+
+
+def load_report(text: str) -> TrialReport | CompressReport:
+    """Parse and validate a termination message; raises ValueError (pydantic.ValidationError) with the field named."""
+    return REPORT.validate_json(text)
+
+
+def load_assignment(text: str) -> TrialAssignment | CompressAssignment:
+    """Parse and validate an assignment; raises ValueError (pydantic.ValidationError) with the field named."""
+    return ASSIGNMENT.validate_json(text)
