@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION: Literal[1] = 1
 ASSIGNMENT_VARIABLE = "RIGHTSIZER_ASSIGNMENT"
 REPORT_LIMIT_BYTES = 4096
 REASON_LIMIT = 400
