@@ -179,6 +179,11 @@ class Capacity(Frozen):
     standard_error: float = Field(ge=0)
     lower_rps: float = Field(ge=0)
     slope: float
+    bound: Literal["Fitted", "AtLeast", "AtMost", "Between"] = Field(
+        default="Fitted",
+        description="Fitted: probes near the limit. Otherwise none came near it: all passed (the capacity is at least "
+        "this rate), all failed (at most), or it lies between two probes",
+    )
 
 
 class Saturation(Frozen):
