@@ -1,0 +1,250 @@
+"""Verdicts from measurements: the paired quality test and the capacity fit. Pure, standard library only.
+
+The Job stops itself by these functions, the operator recomputes its verdicts by the same ones from the report.
+No I/O, no clock, no randomness. Shares are 0..1, quality is in percentage points, rates are requests a second.
+Methods and settings: docs/metrics.md.
+"""
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+from rightsizer_jobs.contract import Answers, Capacity, Probe, Slo
+
+Settled = Literal["Pass", "Fail", "Undecided"]
+
+INTERIM_CONFIDENCE_PERCENT = 99.9
+"""Confidence of every look before the last one (Haybittle-Peto): each such look adds at most 0.1 % error."""
+
+POWER = 0.8
+"""Chance with which ``questions_needed`` lets a candidate without any true drop pass."""
+
+VARIANCE_INFLATION_FLOOR = 20.0
+"""Requests near capacity are not independent: this many carry the information of one."""
+
+PRIOR_SLOPE = 10.0
+PRIOR_SLOPE_SD = 4.0
+"""Elasticity dln(violation share)/dln(rate) before any measurement."""
+
+ERROR_CALIBRATION = 1.3
+"""Fitted standard errors were this much too small in simulation."""
+
+INFORMATIVE_BLOCKS = 3
+"""A variance inflation measured over fewer blocks is not used; the floor is."""
+
+
+# --- quality ---
+
+
+@dataclass(frozen=True, slots=True)
+class QualityVerdict:
+    """``lost``: right on the baseline, wrong on the candidate; ``won``: the other way.
+
+    Bounds are one-sided, in percentage points.
+    """
+
+    asked: int
+    lost: int
+    won: int
+    drop_points: float
+    lower_points: float
+    upper_points: float
+    settled: Settled
+
+
+def encode_answers(correct: Sequence[bool], sha256: str) -> Answers:
+    """Correctness in question order, packed most significant bit first."""
+    packed = bytearray((len(correct) + 7) // 8)
+    for index, right in enumerate(correct):
+        if right:
+            packed[index >> 3] |= 0x80 >> (index & 7)
+    return Answers(sha256=sha256, asked=len(correct), correct=base64.b64encode(bytes(packed)).decode())
+
+
+def decode_answers(answers: Answers) -> list[bool]:
+    """The correctness of every question asked; ValueError where the bits are not base64 or fewer than ``asked``."""
+    try:
+        packed = base64.b64decode(answers.correct, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"answers.correct is not base64: {error}") from error
+    if len(packed) != (answers.asked + 7) // 8:
+        raise ValueError(f"answers.correct holds {len(packed)} bytes, asked says {answers.asked} questions")
+    return [bool(packed[index >> 3] & (0x80 >> (index & 7))) for index in range(answers.asked)]
+
+
+def quality_verdict(
+    baseline: Answers, candidate: Answers, *, max_drop_points: float, confidence_percent: float
+) -> QualityVerdict:
+    """Paired test over the questions both answered (the common prefix).
+
+    Pass: the one-sided upper bound of the drop is at most ``max_drop_points``. Fail: the lower bound is above it.
+    Each bound holds with ``confidence_percent``. Raises ValueError when the question sets differ.
+    """
+    if baseline.sha256 != candidate.sha256:
+        raise ValueError(
+            f"answers are to different question sets: {baseline.sha256[:12]} (baseline), {candidate.sha256[:12]}"
+        )
+    pairs = list(zip(decode_answers(baseline), decode_answers(candidate), strict=False))
+    lost = sum(before and not after for before, after in pairs)
+    won = sum(after and not before for before, after in pairs)
+    lower, upper = drop_bounds(len(pairs), lost, won, confidence_percent)
+    settled: Settled = "Undecided"
+    if upper * 100 <= max_drop_points:
+        settled = "Pass"
+    elif lower * 100 > max_drop_points:
+        settled = "Fail"
+    drop = (lost - won) / len(pairs) if pairs else 0.0
+    return QualityVerdict(len(pairs), lost, won, drop * 100, lower * 100, upper * 100, settled)
+
+
+def drop_bounds(asked: int, lost: int, won: int, confidence_percent: float) -> tuple[float, float]:
+    """One-sided lower and upper bound of the drop, as shares.
+
+    Tango's score interval for paired proportions (Statistics in Medicine 17, 1998) with a continuity correction of half
+    a question: without it the upper bound at few flips misses more often than it says (no flip in 900: 0.30 points
+    instead of 0.40).
+    """
+    if asked == 0:
+        return -1.0, 1.0
+    z = NormalDist().inv_cdf(confidence_percent / 100)
+    lower = _crossing(asked, lost, won, lost - won - 0.5, z)
+    upper = _crossing(asked, lost, won, lost - won + 0.5, -z)
+    return lower, upper
+
+
+def _crossing(asked: int, lost: int, won: int, difference: float, z: float) -> float:
+    """The drop at which the score statistic, which falls as the drop grows, equals z; by bisection."""
+    low, high = -1.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        deviation = math.sqrt(asked * _score_variance(asked, lost, won, middle))
+        if difference - asked * middle > z * deviation:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _score_variance(asked: int, lost: int, won: int, drop: float) -> float:
+    """Variance of one question's change when the drop is ``drop`` and the rest is as likely as the counts allow."""
+    linear = -lost - won + (2 * asked - lost + won) * drop
+    constant = -won * drop * (1 - drop)
+    share_won = (math.sqrt(max(0.0, linear * linear - 8 * asked * constant)) - linear) / (4 * asked)
+    return max(0.0, 2 * share_won + drop * (1 - drop))
+
+
+def questions_needed(max_drop_points: float, confidence_percent: float, flip_share: float = 0.06) -> int:
+    """Questions with which a candidate without any true drop passes four times in five.
+
+    ``flip_share``: share of the answers whose correctness changes either way.
+    Raises ValueError for a margin of 0: no number of questions shows that nothing was lost.
+    """
+    if max_drop_points <= 0:
+        raise ValueError("quality.maxDropPoints must be above 0: no number of questions can show a drop of exactly 0")
+    normal = NormalDist()
+    distance = normal.inv_cdf(confidence_percent / 100) + normal.inv_cdf(POWER)
+    return math.ceil(flip_share * (distance / (max_drop_points / 100)) ** 2)
+
+
+# --- capacity ---
+
+
+def allowed_share(percentile: int) -> float:
+    """Share of requests that may be above a limit: 0.05 at the 95th percentile."""
+    return (100 - percentile) / 100
+
+
+def worst_share(probe: Probe, slo: Slo) -> float:
+    """The largest violation share over the metrics that have a limit."""
+    return max((probe.violations.get(metric, 1.0) for metric in slo.limits()), default=0.0)
+
+
+def holds(probe: Probe, slo: Slo) -> bool:
+    """Whether every limit was met at this rate."""
+    return not probe.aborted and worst_share(probe, slo) <= allowed_share(slo.percentile)
+
+
+def fit_capacity(probes: Sequence[Probe], slo: Slo, *, block_s: float) -> Capacity | None:
+    """Rate at which the violation share reaches the allowed one, from all probes together; None without probes.
+
+    ``ln p = ln allowed + slope (ln rate - x)`` by weighted least squares over the informative probes. Where none is
+    informative the probes only bound the capacity, and ``bound`` says on which side.
+    """
+    if not probes:
+        return None
+    informative = [probe for probe in probes if _informative(probe, slo)]
+    fitted = _fit(informative, slo, block_s) if informative else _bracket(probes, slo)
+    return _cap(fitted, probes)
+
+
+def _informative(probe: Probe, slo: Slo) -> bool:
+    """0.004 < p < 0.6 at the 95th percentile, scaled with the percentile; a stopped probe only bounds."""
+    allowed = allowed_share(slo.percentile)
+    return not probe.aborted and 0.08 * allowed < worst_share(probe, slo) < max(0.6, (1 + allowed) / 2)
+
+
+def _log_variance(probe: Probe, share: float, block_s: float) -> float:
+    """Variance of ln p: binomial, widened by what the blocks of time showed, at least by the floor."""
+    enough = probe.seconds >= INFORMATIVE_BLOCKS * block_s
+    inflation = max(VARIANCE_INFLATION_FLOOR, probe.variance_inflation if enough else 0.0)
+    return inflation * (1 - share) / (share * max(1, probe.requests))
+
+
+def _fit(probes: Sequence[Probe], slo: Slo, block_s: float) -> Capacity:
+    shares = [worst_share(probe, slo) for probe in probes]
+    weights = [1 / _log_variance(probe, share, block_s) for probe, share in zip(probes, shares, strict=True)]
+    rates = [math.log(probe.rate_rps) for probe in probes]
+    total = sum(weights)
+    centre = sum(w * rate for w, rate in zip(weights, rates, strict=True)) / total
+    offsets = [rate - centre for rate in rates]
+    heights = [math.log(share / allowed_share(slo.percentile)) for share in shares]
+    # Centred on the weighted mean rate, level and slope are independent: two one-dimensional estimates.
+    level = sum(w * height for w, height in zip(weights, heights, strict=True)) / total
+    prior = 1 / PRIOR_SLOPE_SD**2
+    precision = prior + sum(w * u * u for w, u in zip(weights, offsets, strict=True))
+    moment = sum(w * u * height for w, u, height in zip(weights, offsets, heights, strict=True))
+    slope = max(1.0, (prior * PRIOR_SLOPE + moment) / precision)
+    shift = level / slope
+    variance = (1 / total + shift * shift / precision) / (slope * slope)
+    residuals = [height - level - slope * u for height, u in zip(heights, offsets, strict=True)]
+    error = math.sqrt(variance) * ERROR_CALIBRATION * _misfit(residuals, weights)
+    return _capacity(math.exp(centre - shift), error, slope)
+
+
+def _misfit(residuals: Sequence[float], weights: Sequence[float]) -> float:
+    """Factor by which the probes scatter more than their own errors say (Birge ratio), at least 1."""
+    freedom = len(residuals) - 2
+    if freedom < 1:
+        return 1.0
+    return math.sqrt(max(1.0, sum(w * r * r for w, r in zip(weights, residuals, strict=True)) / freedom))
+
+
+def _bracket(probes: Sequence[Probe], slo: Slo) -> Capacity:
+    """No probe came near the allowed share: what passed is a lower bound, what failed an upper one."""
+    failed = min((probe.rate_rps for probe in probes if not holds(probe, slo)), default=math.inf)
+    passed = max((probe.rate_rps for probe in probes if holds(probe, slo) and probe.rate_rps < failed), default=0.0)
+    if passed == 0:
+        return Capacity(rate_rps=failed, standard_error=1.0, lower_rps=0.0, slope=PRIOR_SLOPE, bound="AtMost")
+    if failed == math.inf:
+        return Capacity(rate_rps=passed, standard_error=0.0, lower_rps=passed, slope=PRIOR_SLOPE, bound="AtLeast")
+    # Uniform between the two on a log scale; its lower bound never falls below what was seen to pass.
+    fitted = _capacity(
+        math.sqrt(passed * failed), ERROR_CALIBRATION * math.log(failed / passed) / math.sqrt(12), PRIOR_SLOPE
+    )
+    return fitted.model_copy(update={"lower_rps": max(passed, fitted.lower_rps), "bound": "Between"})
+
+
+def _cap(capacity: Capacity, probes: Sequence[Probe]) -> Capacity:
+    """A probe stopped for overload is an upper bound whatever the fit extrapolates to."""
+    stopped = min((probe.rate_rps for probe in probes if probe.aborted), default=math.inf)
+    if capacity.rate_rps <= stopped:
+        return capacity
+    return _capacity(stopped, capacity.standard_error, capacity.slope)
+
+
+def _capacity(rate: float, error: float, slope: float) -> Capacity:
+    return Capacity(rate_rps=rate, standard_error=error, lower_rps=rate * math.exp(-error), slope=slope)
