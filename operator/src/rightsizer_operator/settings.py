@@ -1,16 +1,33 @@
-"""Operator configuration as one frozen value; every field is a chart value, read once at start-up from a YAML file by ``__main__``."""
+"""Operator configuration as one frozen value; every field is a chart value, read once at start-up from a YAML file by ``__main__``.
 
+Keys of the file are the field names in camelCase. Unknown keys are refused: a misspelt limit must not be a silent default.
+"""
+
+import pathlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+import pydantic
+import yaml
+from pydantic.alias_generators import to_camel
 
 Object = dict[str, Any]
+STRICT = pydantic.ConfigDict(extra="forbid", alias_generator=to_camel)
+Port = Annotated[int, pydantic.Field(ge=0, le=65535)]
+Count = Annotated[int, pydantic.Field(ge=1)]
+Price = Annotated[str, pydantic.Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]
+
+
+class SettingsError(ValueError):
+    """The configuration file is missing or wrong; the message names file, key and what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProfile:
     """How Jobs of one purpose are run: operator configuration (chart values), never a CR field."""
 
-    image: str
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+    image: Annotated[str, pydantic.Field(min_length=1)]
     image_pull_policy: str = "IfNotPresent"
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: tuple[Object, ...] = ()
@@ -25,9 +42,10 @@ class JobProfile:
 class Settings:
     """Operator configuration; every field is a chart value. Times in seconds."""
 
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
     trial: JobProfile
     compress: JobProfile
-    prices: dict[str, str] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)
     """Price of one accelerator hour by accelerator type; the resource name is looked up when the type is unknown or unlisted."""
     engine_images: dict[str, str] = field(default_factory=dict)
     """Image by engine kind (VLLM, TensorRTLLM) for candidates whose engine is not the baseline's."""
@@ -40,3 +58,42 @@ class Settings:
     """How much longer the Job's deadline is than the pod's (it catches pods that never start)."""
     pending_deadline_s: int = 3600
     """How long a pod may stay unscheduled before the trial is Void."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces that are watched (namespaced install); empty: all of them."""
+    lease_name: str = "rightsizer"
+    lease_namespace: str = ""
+    """Namespace of the leader Lease; empty: the operator's own."""
+    http_port: Port = 8080
+    """Port of /healthz, /readyz and /metrics."""
+    workers: Count = 8
+    """How many resources are reconciled at once."""
+    resync_s: Count = 120
+    """How often all resources are listed to find what a watch missed."""
+    stuck_after_s: Count = 600
+    """A key that waits longer, or no list for as long, makes the leader unhealthy."""
+    log_level: Annotated[str, pydantic.Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+
+_SETTINGS = pydantic.TypeAdapter(Settings)
+
+
+def parsed(document: object, source: str = "settings") -> Settings:
+    """Settings from a parsed YAML document; raises SettingsError with every wrong key named."""
+    try:
+        return _SETTINGS.validate_python(document)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(f"{_dotted(item['loc']) or 'file'}: {item['msg']}" for item in error.errors())
+        raise SettingsError(f"{source}: {problems}") from error
+
+
+def load(path: pathlib.Path) -> Settings:
+    """Settings from a YAML file; raises SettingsError with the path named."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    return parsed(document, str(path))
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)

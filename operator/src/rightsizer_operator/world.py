@@ -29,6 +29,7 @@ class InferenceDeployment:
     spec: InferenceDeploymentSpec | None
     spec_error: str = ""
     status: InferenceDeploymentStatus = InferenceDeploymentStatus()
+    resource_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ class World:
     job_pods: tuple[Object, ...] = ()
     """Pods of those Jobs."""
     conflicts: tuple[str, ...] = ()
-    """Managers that own fields the last dry run wanted; empty when none or not tried."""
+    """Managers that own fields which this reconcile's own dry run wanted: where an ApplyTarget meets a conflict, nothing is written and
+    the same world is advanced once more with this filled. Empty at the start of every reconcile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,12 @@ NOT_PAUSED = _reason(_RESOURCE, "NotPaused", "spec.paused is false.")
 READ_ONLY = _reason(
     _RESOURCE, "ReadOnly", "The operator runs read-only: targets are not written.", "Ask the operator's administrator."
 )
+WRITE_REFUSED = _reason(
+    _RESOURCE,
+    "WriteRefused",
+    "The API server refused a write, or an object of that name belongs to somebody else.",
+    "Remove what the quoted message names; it is tried again.",
+)
 MODE_OFF = _reason(
     _RESOURCE, "ModeOff", "Update mode is Off: nothing is written.", "Set spec.updatePolicy.mode to Manual or Auto."
 )
