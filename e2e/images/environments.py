@@ -1,0 +1,80 @@
+"""The two heavy Python environments, engine and compressor: several GB each, made once in the cache, never baked into an image.
+
+They are made with the images' own interpreter at the path where pods mount them read-only (``MOUNTS``), so they work there and only there.
+Called by the demo and by ``python -m e2e.images``; the locks are ``requirements/<name>.txt``.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from e2e.images import rootfs, store
+
+MOUNTS: Mapping[str, str] = {"engine-cpu": "/opt/engine", "compress": "/opt/compress"}
+"""Environment name -> where it is mounted in containers."""
+
+CHECKS: Mapping[str, str] = {
+    "engine-cpu": "import vllm, vllm._C, torch; print('vllm', vllm.__version__, 'torch', torch.__version__)",
+    "compress": "import llmcompressor, torch; print('llmcompressor', llmcompressor.__version__, 'torch', torch.__version__)",
+}
+PASSED_PREFIXES = ("UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+def path(name: str, cache: Path) -> Path:
+    """Where the environment of this lock is, whether or not it has been made."""
+    lock = (store.REPOSITORY / "requirements" / f"{name}.txt").read_bytes()
+    return cache / "env" / f"{name}-{store.digest([lock, MOUNTS[name]])}"
+
+
+def ensure(name: str, cache: Path) -> Path:
+    """The environment, made when missing. An interrupted download goes on from the package cache."""
+    root, uv = rootfs.ensure(cache), find_uv(cache)
+    return store.made(path(name, cache), lambda partial: _make(name, partial, root=root, uv=uv, cache=cache))
+
+
+def _make(name: str, target: Path, *, root: Path, uv: Path, cache: Path) -> None:
+    mount = MOUNTS[name]
+    target.mkdir(parents=True)
+    given = {"uv": uv, "lock.txt": store.REPOSITORY / "requirements" / f"{name}.txt", **_certificates()}
+    variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_PREFIXES)}
+    variables |= {"UV_CACHE_DIR": "/mnt/uv", "UV_LINK_MODE": "hardlink", "UV_NO_PROGRESS": "1", "UV_CONCURRENT_INSTALLS": "2"}
+    if "ca.pem" in given:
+        variables["SSL_CERT_FILE"] = "/opt/ca.pem"
+
+    def inside(*command: str) -> None:
+        rootfs.run_inside(
+            root, command, shared=cache, given=given, environment=variables,
+            link=(Path(mount).name, f"/mnt/{target.relative_to(cache)}"),
+        )  # fmt: skip
+
+    inside("/opt/uv", "venv", "--quiet", "--allow-existing", "--python", rootfs.PYTHON, mount)
+    python = f"{mount}/bin/python"
+    inside("/opt/uv", "pip", "sync", "--python", python, "--require-hashes", "--compile-bytecode", "/opt/lock.txt")
+    inside(python, "-c", CHECKS[name])
+
+
+def _certificates() -> dict[str, Path]:
+    """The certificate bundle that this machine uses instead of the system's, if it states one."""
+    stated = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
+    return {"ca.pem": Path(stated)} if stated and Path(stated).is_file() else {}
+
+
+def find_uv(cache: Path) -> Path:
+    """uv of this Python environment, else an own one in the cache from ``requirements/bootstrap.txt``."""
+    beside = Path(sys.executable).with_name("uv")
+    if beside.exists():
+        return beside
+    home = store.made(cache / f"uv-{store.tree_digest([_bootstrap_lock()])}", _make_uv)
+    return home / "bin" / "uv"
+
+
+def _bootstrap_lock() -> Path:
+    return store.REPOSITORY / "requirements" / "bootstrap.txt"
+
+
+def _make_uv(target: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)
+    pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes"]
+    subprocess.run([*pip, "-r", str(_bootstrap_lock())], check=True)
