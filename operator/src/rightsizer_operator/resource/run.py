@@ -128,6 +128,9 @@ class TrialRecord(Resource):
     log_tail: Annotated[str, Field(max_length=2048)] = Field(
         default="", description="Last lines of the engine's log, where they could be had."
     )
+    rate_rps: Quantity | None = Field(
+        default=None, description="Rate to beat (Explore) or rate held (Certify, Verify), requests a second."
+    )
     gpu_seconds: int = Field(default=0, ge=0, description="Accelerator seconds used, from pod start.")
     started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Pod start.")
     finished_at: Annotated[str, Field(max_length=32)] = Field(default="", description="When the result was recorded.")
@@ -212,6 +215,9 @@ class Rollout(Resource):
         default="", description="Result of the last verification."
     )
     observed: Configuration | None = Field(default=None, description="Figures seen on the new pods.")
+    reasserted_at: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=8)] = Field(
+        default=(), description="When the proposal was written again after somebody put the baseline back."
+    )
 
 
 class RunStatus(Resource):
@@ -237,6 +243,9 @@ class RunStatus(Resource):
     gpu_seconds: int = Field(default=0, ge=0, description="Accelerator seconds used.")
     money: Quantity | None = Field(
         default=None, description="Price of the accelerator time used; absent without a price."
+    )
+    payback_hours: Quantity | None = Field(
+        default=None, description="Hours of the proposal's saving that pay for the search; absent without a price."
     )
     current: Configuration | None = Field(default=None, description="The baseline with its measured figures.")
     proposal: RunProposal | None = Field(default=None, description="The decision.")

@@ -39,6 +39,12 @@ class Configuration(Resource):
     cost_per_million_tokens: Quantity | None = Field(
         default=None, description="Price of a million output tokens at the demand."
     )
+    cost_per_million_tokens_at_rate: Quantity | None = Field(
+        default=None, description="Price of a million output tokens with every replica at its certified rate."
+    )
+    utilisation_percent: Quantity | None = Field(
+        default=None, description="Demand over what all replicas sustain, in percent."
+    )
     evidence: Evidence | None = Field(default=None, description="Evidence class of these figures.")
 
 
@@ -69,3 +75,4 @@ class InferenceDeploymentStatus(Resource):
     current: Configuration | None = Field(default=None, description="What serves now.")
     proposal: Proposal | None = Field(default=None, description="What is proposed.")
     run_ref: RunRef | None = Field(default=None, description="The run this status rests on.")
+    applied_run_ref: RunRef | None = Field(default=None, description="The run whose proposal the target runs.")
