@@ -1,14 +1,17 @@
-"""``OptimizationRun``: one search. Spec: frozen inputs, immutable. Status: one entry per candidate, every trial's report, the decision.
+"""``OptimizationRun``: one search. Spec: frozen inputs, immutable. Status: every trial's report, one entry per candidate,
+the decision. ``phases`` makes and reads it, ``cluster`` stores it.
 
-Trials are append-only with the report as it came; everything else in the status is computed from them, so a restart loses nothing.
+Trials are append-only with the report as it came; everything else in the status is computed from them, so a restart
+loses nothing.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rightsizer_operator.resource.base import Quantity, Resource, Sentence
+from rightsizer_operator.resource.base import Quantity, Resource, Sentence, Whole
 from rightsizer_operator.resource.conditions import Condition
+from rightsizer_operator.resource.rules import Rule, Unique
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import Configuration
 
@@ -41,10 +44,10 @@ class Serving(Resource):
     image: Annotated[str, Field(max_length=512)] = Field(description="Image of the engine container.")
     command: Words = Field(default=(), description="Command.")
     args: Words = Field(default=(), description="Arguments.")
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = Field(
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64), Unique("name")] = Field(
         default=(), description="Named variables with literal values that a candidate sets."
     )
-    accelerators: int = Field(default=1, ge=0, le=64, description="Accelerators of one replica.")
+    accelerators: Whole = Field(default=1, ge=0, le=64, description="Accelerators of one replica.")
     cpu_request: Annotated[str, Field(max_length=32)] = Field(default="", description="CPU request, as found.")
     cpu_limit: Annotated[str, Field(max_length=32)] = Field(default="", description="CPU limit, as found.")
     memory_request: Annotated[str, Field(max_length=32)] = Field(default="", description="Memory request, as found.")
@@ -52,6 +55,10 @@ class Serving(Resource):
     artefact: Short = Field(
         default="",
         description="Artefact on the model volume that is mounted read-only; empty: the baseline's own weights.",
+    )
+    engine_config: Annotated[str, Field(max_length=4096)] = Field(
+        default="",
+        description="TensorRT-LLM settings that have no flag, as YAML; written as a pod annotation and mounted as a file.",
     )
 
 
@@ -64,14 +71,20 @@ class Baseline(Resource):
     served_model_name: Annotated[str, Field(max_length=256)] = Field(
         description="Name the API answers to; kept by every candidate."
     )
-    port: int = Field(ge=1, le=65535, description="Port of the engine's API.")
-    replicas: int = Field(ge=0, description="Replicas as found.")
+    port: Whole = Field(ge=1, le=65535, description="Port of the engine's API.")
+    replicas: Whole = Field(ge=0, description="Replicas as found.")
     replicas_managed_by: Annotated[str, Field(max_length=253)] = Field(
         default="", description="HPA or ScaledObject that owns the replicas; empty: nobody."
     )
     serving: Serving = Field(description="The closed field list as found.")
     hash: Short = Field(description="Hash of the serving fields and replicas.")
     template_hash: Short = Field(description="Hash of the whole pod template.")
+    model_claim: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="Claim of the model volume, from the accepted spec."
+    )
+    accelerator_resource: Annotated[str, Field(max_length=128)] = Field(
+        default="", description="Extended resource that counts accelerators, from the accepted spec."
+    )
 
 
 class Candidate(Resource):
@@ -83,8 +96,8 @@ class Candidate(Resource):
     engine: Annotated[str, Field(max_length=32)] = Field(description="Engine.")
     precision: Annotated[str, Field(max_length=32)] = Field(description="Weight format.")
     kv_cache: Annotated[str, Field(max_length=32)] = Field(default="Auto", description="KV-cache type.")
-    parallelism: int = Field(default=1, ge=1, le=64, description="Tensor parallelism.")
-    max_num_seqs: int | None = Field(default=None, ge=1, description="Batch limit; absent: as the baseline has it.")
+    parallelism: Whole = Field(default=1, ge=1, le=64, description="Tensor parallelism.")
+    max_num_seqs: Whole | None = Field(default=None, ge=1, description="Batch limit; absent: as the baseline has it.")
     parent: Annotated[str, Field(max_length=40)] = Field(default="", description="Candidate it was derived from.")
     serving: Serving | None = Field(
         default=None, description="What would be deployed; absent where the candidate is excluded."
@@ -96,18 +109,22 @@ class Candidate(Resource):
 
 class RunSpec(Resource):
     inference_deployment: Short = Field(description="Name of the InferenceDeployment.")
-    generation: int = Field(description="Generation of the accepted spec.")
+    generation: Whole = Field(description="Generation of the accepted spec.")
     fingerprint: Short = Field(description="Hash of the inputs.")
-    generator_version: int = Field(description="Version of the candidate generator and of the fingerprint.")
-    attempt: int = Field(default=1, ge=1, description="Counts runs with the same fingerprint.")
+    generator_version: Whole = Field(description="Version of the candidate generator and of the fingerprint.")
+    attempt: Whole = Field(default=1, ge=1, description="Counts runs with the same fingerprint.")
     accepted: InferenceDeploymentSpec = Field(description="Copy of the accepted spec.")
     accelerator_type: Short = Field(default="", description="Accelerator product; empty: unknown.")
     gpu_hourly: Quantity | None = Field(
         default=None, description="Price of one accelerator hour; absent: no price known."
     )
     baseline: Baseline = Field(description="The target as found.")
-    candidates: Annotated[tuple[Candidate, ...], Field(max_length=64)] = Field(
+    candidates: Annotated[tuple[Candidate, ...], Field(max_length=64), Unique("id")] = Field(
         description="Base candidates, in order of trial."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(cel="self == oldSelf", message="is immutable: change the InferenceDeployment, which starts a new run"),
     )
 
 
@@ -117,7 +134,7 @@ class TrialRecord(Resource):
     job: Short = Field(description="Name of the Job.")
     purpose: Literal["Compress", "Explore", "Certify", "Verify"] = Field(description="What the Job was for.")
     subject: Short = Field(description="Candidate or artefact.")
-    attempt: int = Field(ge=1, description="Attempt.")
+    attempt: Whole = Field(ge=1, description="Attempt.")
     outcome: Annotated[str, Field(max_length=32)] = Field(
         description="Outcome the operator recorded; its own observation overrules the report."
     )
@@ -131,15 +148,15 @@ class TrialRecord(Resource):
     rate_rps: Quantity | None = Field(
         default=None, description="Rate to beat (Explore) or rate held (Certify, Verify), requests a second."
     )
-    gpu_seconds: int = Field(default=0, ge=0, description="Accelerator seconds used, from pod start.")
+    gpu_seconds: Whole = Field(default=0, ge=0, description="Accelerator seconds used, from pod start.")
     started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Pod start.")
     finished_at: Annotated[str, Field(max_length=32)] = Field(default="", description="When the result was recorded.")
 
 
 class QualityResult(Resource):
-    asked: int = Field(ge=0, description="Questions asked of both.")
-    lost: int = Field(ge=0, description="Right on the baseline, wrong on the candidate.")
-    won: int = Field(ge=0, description="Wrong on the baseline, right on the candidate.")
+    asked: Whole = Field(ge=0, description="Questions asked of both.")
+    lost: Whole = Field(ge=0, description="Right on the baseline, wrong on the candidate.")
+    won: Whole = Field(ge=0, description="Wrong on the baseline, right on the candidate.")
     drop_points: Annotated[str, Field(max_length=16)] = Field(
         description="Drop in percentage points; negative: better."
     )
@@ -152,7 +169,7 @@ class CandidateStatus(Resource):
     id: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
     outcome: Outcome = Field(default="Pending", description="Where it stands.")
     verdict: Sentence = Field(default="", description="Why it won, lost or was never tried.")
-    attempts: int = Field(default=0, ge=0, description="Trials so far.")
+    attempts: Whole = Field(default=0, ge=0, description="Trials so far.")
     quality: QualityResult | None = Field(default=None, description="Quality certificate.")
     capacity_rps: Quantity | None = Field(default=None, description="Capacity of one replica, requests a second.")
     capacity_error_percent: Quantity | None = Field(
@@ -168,7 +185,7 @@ class Artefact(Resource):
     path: Annotated[str, Field(max_length=512)] = Field(description="Directory on the model volume.")
     state: Literal["Pending", "Running", "Ready", "Failed"] = Field(description="Where it stands.")
     sha256: Annotated[str, Field(max_length=64)] = Field(default="", description="Digest of its files.")
-    size_bytes: int = Field(default=0, ge=0, description="Size.")
+    size_bytes: Whole = Field(default=0, ge=0, description="Size.")
     reason: Sentence = Field(default="", description="Why it failed.")
 
 
@@ -176,8 +193,8 @@ class Alternative(Resource):
     """A plan with fewer accelerators than the proposal, and what rules it out (proof of minimality)."""
 
     candidate: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
-    replicas: int = Field(ge=0, description="Replicas.")
-    gpus: int = Field(ge=0, description="Accelerators.")
+    replicas: Whole = Field(ge=0, description="Replicas.")
+    gpus: Whole = Field(ge=0, description="Accelerators.")
     ruled_out_by: Sentence = Field(description="What rules it out, with figures.")
     evidence: Annotated[str, Field(max_length=16)] = Field(description="Evidence class, or Rule.")
 
@@ -185,8 +202,8 @@ class Alternative(Resource):
 class RunProposal(Resource):
     hash: Annotated[str, Field(max_length=12)] = Field(description="Identity.")
     candidate: Annotated[str, Field(max_length=40)] = Field(description="Winner.")
-    replicas: int = Field(ge=1, description="Replicas for the demand.")
-    gpus: int = Field(ge=0, description="Accelerators over all replicas.")
+    replicas: Whole = Field(ge=1, description="Replicas for the demand.")
+    gpus: Whole = Field(ge=0, description="Accelerators over all replicas.")
     serving: Serving = Field(description="What is deployed.")
     certified_rps: Quantity = Field(description="Certified rate of one replica.")
 
@@ -209,7 +226,7 @@ class Rollout(Resource):
     proposal: Annotated[str, Field(max_length=12)] = Field(description="Proposal it applies.")
     step: Step = Field(description="Current step.")
     since: Annotated[str, Field(max_length=32)] = Field(description="When the step began.")
-    attempt: int = Field(default=1, ge=1, description="Verification attempt.")
+    attempt: Whole = Field(default=1, ge=1, description="Verification attempt.")
     reason: Sentence = Field(default="", description="Why it goes back, or what the verification is worth.")
     verified: Literal["", "Pass", "Fail", "Inconclusive"] = Field(
         default="", description="Result of the last verification."
@@ -227,20 +244,20 @@ class RunStatus(Resource):
     activity: Sentence = Field(default="", description="What is going on now.")
     started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Start.")
     finished_at: Annotated[str, Field(max_length=32)] = Field(default="", description="When the decision fell.")
-    derived: Annotated[tuple[Candidate, ...], Field(max_length=32)] = Field(
+    derived: Annotated[tuple[Candidate, ...], Field(max_length=32), Unique("id")] = Field(
         default=(), description="Candidates derived from leaders."
     )
-    trials: Annotated[tuple[TrialRecord, ...], Field(max_length=96)] = Field(
+    trials: Annotated[tuple[TrialRecord, ...], Field(max_length=96), Unique("job")] = Field(
         default=(), description="Every finished Job."
     )
-    candidates: Annotated[tuple[CandidateStatus, ...], Field(max_length=64)] = Field(
+    candidates: Annotated[tuple[CandidateStatus, ...], Field(max_length=64), Unique("id")] = Field(
         default=(), description="One entry per candidate."
     )
-    artefacts: Annotated[tuple[Artefact, ...], Field(max_length=32)] = Field(
+    artefacts: Annotated[tuple[Artefact, ...], Field(max_length=32), Unique("name")] = Field(
         default=(), description="Compressed weights."
     )
-    trials_used: int = Field(default=0, ge=0, description="Trials used of the budget.")
-    gpu_seconds: int = Field(default=0, ge=0, description="Accelerator seconds used.")
+    trials_used: Whole = Field(default=0, ge=0, description="Trials used of the budget.")
+    gpu_seconds: Whole = Field(default=0, ge=0, description="Accelerator seconds used.")
     money: Quantity | None = Field(
         default=None, description="Price of the accelerator time used; absent without a price."
     )
@@ -253,6 +270,6 @@ class RunStatus(Resource):
         default=(), description="Proof of minimality."
     )
     rollout: Rollout | None = Field(default=None, description="Where the rewrite stands.")
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] = Field(
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=8), Unique("type")] = Field(
         default=(), description="Complete once a decision fell."
     )
