@@ -1,0 +1,137 @@
+"""Standings as the figures of the two kinds: configurations, quality certificates, verdict sentences. Called by ``phases``.
+
+Every figure that is shown carries its evidence class; what was not measured is left out.
+"""
+
+from dataclasses import dataclass
+
+from rightsizer_jobs import stats
+from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_operator.resource.base import quantity
+from rightsizer_operator.resource.run import CandidateStatus, QualityResult
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.resource.status import Configuration, Latencies
+from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
+from rightsizer_operator.sizing.verdicts import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What figures are computed for: demand and price. ``gpu_hourly`` is None without a price."""
+
+    spec: InferenceDeploymentSpec
+    gpu_hourly: str | None
+
+    @property
+    def demand_rps(self) -> float:
+        return verdicts.demand_rps(self.spec)
+
+    @property
+    def slo(self) -> Slo:
+        return verdicts.slo_of(self.spec.slo)
+
+
+def amount(value: float | None, digits: int = 3) -> str | None:
+    """A figure as the status holds it; None stays absent."""
+    return None if value is None else quantity(value, digits)
+
+
+def latencies(probe: Probe | None) -> Latencies | None:
+    """Latencies at the percentile; a metric whose percentile is a failure is left out."""
+    if probe is None:
+        return None
+    known = {metric: quantity(value, 1) for metric, value in probe.p_ms.items() if value >= 0}
+    if not known:
+        return None
+    return Latencies(
+        ttft_ms=known.get("ttft"), itl_ms=known.get("itl"), tpot_ms=known.get("tpot"), e2e_ms=known.get("e2e")
+    )
+
+
+def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: int) -> Configuration:
+    """A candidate at a number of replicas, with what was measured of it."""
+    candidate, total = standing.candidate, replicas * standing.gpus_per_replica
+    probe = ranking.nearest_probe(standing)
+    hourly = cost.per_hour(total, basis.gpu_hourly)
+    tokens = basis.spec.workload.static.output_tokens
+    rate = standing.rate_rps
+    return Configuration(
+        candidate=candidate.id,
+        engine=candidate.engine or engine,
+        precision=candidate.precision,
+        kv_cache=candidate.kv_cache,
+        replicas=replicas,
+        gpus=total,
+        latencies=latencies(probe),
+        latencies_at_rps=quantity(probe.rate_rps) if probe else None,
+        certified_rps=quantity(rate) if standing.certified else None,
+        cost_per_hour=amount(hourly, 4),
+        cost_per_million_tokens=amount(cost.per_million_tokens(hourly, basis.demand_rps * tokens), 4),
+        cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
+        utilisation_percent=amount(100 * basis.demand_rps / (replicas * rate) if replicas and rate > 0 else None, 1),
+        evidence="Measured" if standing.report else None,
+    )
+
+
+def quality_result(verdict: stats.QualityVerdict | None, set_sha256: str) -> QualityResult | None:
+    """The quality certificate."""
+    if verdict is None:
+        return None
+    return QualityResult(
+        asked=verdict.asked,
+        lost=verdict.lost,
+        won=verdict.won,
+        drop_points=f"{verdict.drop_points:.2f}",
+        lower_points=f"{verdict.lower_points:.2f}",
+        upper_points=f"{verdict.upper_points:.2f}",
+        set_sha256=set_sha256,
+    )
+
+
+def candidate_status(standing: Standing, basis: Basis, *, set_sha256: str, verdict: str) -> CandidateStatus:
+    """One entry of the run's table."""
+    capacity, report = standing.capacity, standing.report
+    planned = standing.rate_rps > 0 and basis.demand_rps > 0
+    return CandidateStatus(
+        id=standing.candidate.id,
+        outcome=standing.outcome,
+        verdict=verdict[:1024],
+        attempts=standing.attempts,
+        quality=quality_result(standing.quality, set_sha256),
+        capacity_rps=quantity(capacity.rate_rps) if capacity else None,
+        capacity_error_percent=quantity(100 * capacity.standard_error, 1) if capacity else None,
+        saturation_rps=quantity(report.saturation.rps) if report and report.saturation else None,
+        configuration=configuration(
+            standing,
+            basis,
+            engine=standing.candidate.engine,
+            replicas=gpus.replicas_for(basis.demand_rps, standing.rate_rps),
+        )
+        if planned
+        else None,
+    )
+
+
+def verdict_sentence(standing: Standing, basis: Basis) -> str:
+    """Why a candidate stands where it stands, with figures; the winner's sentence is written by ``choose``."""
+    if standing.outcome == "Pending":
+        return ""
+    if standing.outcome in ("FailedQuality", "Undecided") and standing.quality:
+        return _quality_sentence(standing, basis)
+    if standing.outcome != "Succeeded":
+        return standing.reason
+    if standing.lost:
+        return standing.lost
+    plan = ranking.plan_of(standing, basis.demand_rps)
+    kind = "certified" if standing.certified else "at least"
+    return f"{kind} {standing.rate_rps:.3f} requests/s per replica: {plan.replicas} replicas, {plan.gpus} accelerators for {basis.demand_rps:g} requests/s"
+
+
+def _quality_sentence(standing: Standing, basis: Basis) -> str:
+    verdict = standing.quality
+    assert verdict is not None
+    allowed, confidence = basis.spec.quality.max_drop_points, basis.spec.quality.confidence_percent
+    text = f"{verdict.asked} questions: drop {verdict.drop_points:.2f} points, {confidence} % bounds {verdict.lower_points:.2f} to {verdict.upper_points:.2f}, {allowed} allowed"
+    if standing.outcome == "FailedQuality":
+        return text
+    return f"{text}: neither proven nor refuted, more questions are needed"

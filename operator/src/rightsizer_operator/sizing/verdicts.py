@@ -1,0 +1,266 @@
+"""Where each candidate stands, computed from the trials' reports and nothing else. Called by ``phases`` and ``figures``.
+
+The operator recomputes what a Job concluded with the same statistics: a Job measures, it does not decide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rightsizer_jobs import stats
+from rightsizer_jobs.contract import Answers, Capacity, Slo, TrialReport, load_report
+from rightsizer_operator.resource.base import number
+from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec, SloSpec
+from rightsizer_operator.sizing import gpus
+
+AS_IS = "as-is"
+NO_EVIDENCE = ("Void", "Error")
+"""Outcomes that say nothing about the candidate: the trial is repeated."""
+STEP_DOWN = 0.96
+MAX_STEP_DOWNS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One candidate: outcome so far, and what one replica may be credited with."""
+
+    candidate: Candidate
+    outcome: Outcome = "Pending"
+    reason: str = ""
+    attempts: int = 0
+    certify_attempts: int = 0
+    bar_rps: float | None = None
+    """The rate to beat of the deciding trial."""
+    report: TrialReport | None = None
+    quality: stats.QualityVerdict | None = None
+    capacity: Capacity | None = None
+    rate_rps: float = 0.0
+    """Certified rate, or the lower bound less the steps down so far."""
+    certified: bool = False
+    certification: TrialReport | None = None
+    lost: str = ""
+    """Why it can no longer be certified."""
+
+    @property
+    def feasible(self) -> bool:
+        return self.outcome == "Succeeded" and not self.lost and self.rate_rps > 0
+
+    @property
+    def gpus_per_replica(self) -> int:
+        return self.candidate.serving.accelerators if self.candidate.serving else 0
+
+
+def slo_of(spec: SloSpec) -> Slo:
+    """The limits as the contract has them."""
+    return Slo(
+        percentile=spec.percentile, ttft_ms=spec.ttft_ms, itl_ms=spec.itl_ms, tpot_ms=spec.tpot_ms, e2e_ms=spec.e2e_ms
+    )
+
+
+def block_s(probe_seconds: int) -> float:
+    """Length of the blocks a probe is cut into for its error: three a probe, at most 30 s each."""
+    return min(30.0, probe_seconds / 3)
+
+
+def report_of(record: TrialRecord) -> TrialReport | None:
+    """The trial's report; None where there was none or it is of another kind."""
+    if not record.report:
+        return None
+    try:
+        report = load_report(record.report)
+    except ValueError:
+        return None
+    return report if isinstance(report, TrialReport) else None
+
+
+def quality_key(candidate: Candidate) -> tuple[str, str, str]:
+    """What answers depend on: artefact, engine image, KV type. Candidates that share it share the measurement."""
+    if candidate.serving is None:
+        return ("", "", "")
+    return (candidate.serving.artefact, candidate.serving.image, candidate.kv_cache)
+
+
+def deciding(trials: Sequence[TrialRecord], purpose: str, subject: str) -> tuple[list[TrialRecord], TrialRecord | None]:
+    """All records of one subject, and the last one that is evidence."""
+    records = [record for record in trials if record.purpose == purpose and record.subject == subject]
+    evidence = [record for record in records if record.outcome not in NO_EVIDENCE]
+    return records, evidence[-1] if evidence else None
+
+
+def trailing_voids(records: Sequence[TrialRecord]) -> int:
+    """Void attempts since the last evidence."""
+    count = 0
+    for record in reversed(records):
+        if record.outcome not in NO_EVIDENCE:
+            break
+        count += 1
+    return count
+
+
+def standings(
+    run: RunSpec, derived: Sequence[Candidate], trials: Sequence[TrialRecord], *, void_retries: int
+) -> tuple[Standing, ...]:
+    """Every candidate of the run, base ones first, in order."""
+    judge = _Judge(run, (*run.candidates, *derived), trials, void_retries)
+    return tuple(judge.standing(candidate) for candidate in judge.candidates)
+
+
+def answers_by_key(
+    candidates: Sequence[Candidate], trials: Sequence[TrialRecord]
+) -> dict[tuple[str, str, str], Answers]:
+    """The first measured answers of every quality key."""
+    found: dict[tuple[str, str, str], Answers] = {}
+    for candidate in candidates:
+        records, _ = deciding(trials, "Explore", candidate.id)
+        for record in records:
+            report = report_of(record) if record.outcome not in NO_EVIDENCE else None
+            if report and report.answers and report.answers.asked:
+                found.setdefault(quality_key(candidate), report.answers)
+    return found
+
+
+def held(report: TrialReport, slo: Slo) -> bool | None:
+    """Whether every limit was met over the whole hold; None: nothing was measured."""
+    if not report.probes or sum(probe.requests for probe in report.probes) == 0:
+        return None
+    return all(stats.holds(probe, slo) for probe in report.probes)
+
+
+def verification(record: TrialRecord, slo: Slo) -> Literal["Pass", "Fail", "Inconclusive"]:
+    """What a verify Job's result is worth: no samples is Inconclusive, never a pass."""
+    if record.outcome in NO_EVIDENCE:
+        return "Inconclusive"
+    report = report_of(record)
+    if record.outcome != "Succeeded":
+        return "Fail"
+    passed = held(report, slo) if report else None
+    if passed is None:
+        return "Inconclusive"
+    return "Pass" if passed else "Fail"
+
+
+class _Judge:
+    """The trials of one run, indexed once."""
+
+    def __init__(
+        self, run: RunSpec, candidates: tuple[Candidate, ...], trials: Sequence[TrialRecord], void_retries: int
+    ) -> None:
+        self.run, self.candidates, self.trials, self.void_retries = run, candidates, trials, void_retries
+        self.answers = answers_by_key(candidates, trials)
+        self.baseline_key = next((quality_key(c) for c in candidates if c.id == AS_IS), ("", "", ""))
+        self.slo = slo_of(run.accepted.slo)
+
+    def standing(self, candidate: Candidate) -> Standing:
+        if candidate.excluded or candidate.serving is None:
+            return Standing(candidate=candidate, outcome="Unsupported", reason=candidate.excluded)
+        records, last = deciding(self.trials, "Explore", candidate.id)
+        start = Standing(candidate=candidate, attempts=len(records))
+        if last is None:
+            return self._without_evidence(start, records)
+        bar = number(last.rate_rps) if last.rate_rps else None
+        measured = replace(
+            start, outcome=_outcome(last.outcome), reason=last.reason, report=report_of(last), bar_rps=bar
+        )
+        return self._certified(self._judged(measured))
+
+    def _without_evidence(self, start: Standing, records: Sequence[TrialRecord]) -> Standing:
+        if len(records) <= self.void_retries:
+            return start
+        return replace(start, outcome="Void", reason=f"void {len(records)} times, last: {records[-1].reason}")
+
+    def _judged(self, standing: Standing) -> Standing:
+        """Quality first, then capacity, both recomputed."""
+        report = standing.report
+        if report is None or standing.outcome in ("EngineFailed", "EngineHung"):
+            return standing
+        fitted = stats.fit_capacity(
+            report.probes, self.slo, block_s=block_s(self.run.accepted.search.measurement.probe_seconds)
+        )
+        standing = self._gated(replace(standing, capacity=fitted))
+        if standing.outcome != "Succeeded":
+            return standing
+        rate = gpus.rounded_down(fitted.lower_rps) if fitted else 0.0
+        if rate <= 0:
+            return replace(standing, outcome="MissedSLO", reason=standing.reason or "no probe met every limit")
+        return replace(standing, rate_rps=rate)
+
+    def _gated(self, standing: Standing) -> Standing:
+        """The quality gate. Weights, image and KV type of the baseline need none."""
+        key, candidate = quality_key(standing.candidate), standing.candidate
+        if candidate.id == AS_IS or key == self.baseline_key:
+            return standing
+        verdict, problem = self._quality(key)
+        if verdict is None:
+            undecided = standing.outcome in ("Succeeded", "FailedQuality")
+            return replace(standing, outcome="Undecided", reason=problem) if undecided else standing
+        standing = replace(standing, quality=verdict)
+        if verdict.settled == "Fail":
+            return replace(standing, outcome="FailedQuality")
+        if verdict.settled == "Undecided" and standing.outcome in ("Succeeded", "FailedQuality"):
+            return replace(standing, outcome="Undecided")
+        return standing
+
+    def _quality(self, key: tuple[str, str, str]) -> tuple[stats.QualityVerdict | None, str]:
+        before, after = self.answers.get(self.baseline_key), self.answers.get(key)
+        if before is None or after is None:
+            return None, "no answers were reported for the baseline" if before is None else "no answers were reported"
+        quality = self.run.accepted.quality
+        try:
+            verdict = stats.quality_verdict(
+                before,
+                after,
+                max_drop_points=number(quality.max_drop_points),
+                confidence_percent=quality.confidence_percent,
+            )
+        except ValueError as error:
+            return None, str(error)
+        return verdict, ""
+
+    def _certified(self, standing: Standing) -> Standing:
+        """The certifications so far: one that held fixes the rate, each missed one takes a step down."""
+        records = [r for r in self.trials if r.purpose == "Certify" and r.subject == standing.candidate.id]
+        standing = replace(standing, certify_attempts=len(records))
+        if standing.outcome != "Succeeded":
+            return standing
+        steps, lower = 0, standing.rate_rps
+        for record in records:
+            if record.outcome in NO_EVIDENCE:
+                continue
+            if record.outcome not in ("Succeeded", "MissedSLO"):
+                return replace(standing, lost=f"certification on a fresh start: {record.outcome}: {record.reason}")
+            report = report_of(record)
+            if record.outcome == "Succeeded" and report and held(report, self.slo) and record.rate_rps:
+                return replace(standing, rate_rps=number(record.rate_rps), certified=True, certification=report)
+            steps += 1
+        rate = gpus.rounded_down(lower * STEP_DOWN**steps)
+        if steps > MAX_STEP_DOWNS:
+            return replace(
+                standing,
+                rate_rps=rate,
+                lost=f"certification missed the limits {steps} times, last {MAX_STEP_DOWNS} steps of 4 % down",
+            )
+        if trailing_voids(records) > self.void_retries:
+            return replace(
+                standing,
+                lost=f"could not be certified: void {trailing_voids(records)} times, last: {records[-1].reason}",
+            )
+        return replace(standing, rate_rps=rate)
+
+
+def _outcome(recorded: str) -> Outcome:
+    known: dict[str, Outcome] = {
+        "Succeeded": "Succeeded", "MissedSLO": "MissedSLO", "FailedQuality": "FailedQuality", "Undecided": "Undecided",
+        "CannotBeat": "CannotBeat", "EngineFailed": "EngineFailed", "EngineHung": "EngineHung",
+    }  # fmt: skip
+    return known.get(recorded, "Void")
+
+
+def needs_answers(candidate: Candidate, candidates: Sequence[Candidate], trials: Sequence[TrialRecord]) -> bool:
+    """Whether the candidate's trial has to ask the questions: its quality key has not been measured yet."""
+    return quality_key(candidate) not in answers_by_key(candidates, trials)
+
+
+def demand_rps(spec: InferenceDeploymentSpec) -> float:
+    """Peak demand over all replicas, requests a second."""
+    return number(spec.workload.static.request_rate)
