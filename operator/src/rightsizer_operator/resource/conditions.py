@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rightsizer_operator.resource.base import Resource
+from rightsizer_operator.resource.base import Resource, Whole
 
 ConditionType = Literal[
     "Ready", "Reconciling", "Stalled", "Optimized", "ProposalReady", "Applied", "SLOMet", "OwnershipConflict", "Paused"
@@ -24,7 +24,7 @@ class Condition(Resource):
     last_transition_time: Annotated[str, Field(max_length=32)] = Field(
         default="", description="When the status last changed."
     )
-    observed_generation: int = Field(default=0, description="Generation of the spec this condition speaks of.")
+    observed_generation: Whole = Field(default=0, description="Generation of the spec this condition speaks of.")
 
 
 def rfc3339(moment: datetime.datetime) -> str:
@@ -33,7 +33,7 @@ def rfc3339(moment: datetime.datetime) -> str:
 
 
 def merged(old: tuple[Condition, ...], new: tuple[Condition, ...], now: datetime.datetime) -> tuple[Condition, ...]:
-    """``new`` laid over ``old`` by type, sorted by type; a condition keeps its transition time while its status stays."""
+    """``new`` laid over ``old`` by type, sorted by type; a transition time stays while the status does."""
     by_type = {condition.type: condition for condition in old}
     for condition in new:
         before = by_type.get(condition.type)

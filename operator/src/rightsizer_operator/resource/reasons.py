@@ -1,7 +1,7 @@
-"""Every reason, once: the same CamelCase word is the reason of a condition, the reason of an Event and the label of a metric.
+"""Every reason, once: the same CamelCase word is the reason of a condition and of an Event, and the label of a metric.
 
-Used by ``phases`` (conditions, Events), ``telemetry`` (labels) and the reference pages. Reasons are API: add, never rename.
-The sentences say what a reason means in general; the message of a condition adds the names and figures of the case.
+Used by ``phases`` (conditions, Events), ``telemetry`` (labels) and the reference pages. Reasons are API: add, never
+rename. The sentences say what a reason means in general; a condition's message adds the names and figures of the case.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """``group``: what a reason speaks of and on which conditions it stands. ``remedy`` is empty where nobody has to act."""
+    """``group``: what it speaks of and on which conditions it stands. ``remedy`` is empty where nobody has to act."""
 
     group: str
     sentence: str
@@ -53,7 +53,7 @@ MODE_OFF = _reason(
     _RESOURCE, "ModeOff", "Update mode is Off: nothing is written.", "Set spec.updatePolicy.mode to Manual or Auto."
 )
 
-# The target cannot be right-sized as it is: Ready=False, Stalled=True (TargetNotFound and TargetUnavailable may heal by themselves).
+# The target cannot be right-sized as it is: Ready=False and, where waiting cannot heal it, Stalled=True.
 _TARGET = "The target: Ready, Stalled"
 TARGET_NOT_FOUND = _reason(
     _TARGET,
@@ -62,7 +62,10 @@ TARGET_NOT_FOUND = _reason(
     "Create it. targetRef is immutable: for another Deployment create another InferenceDeployment.",
 )
 CONTAINER_NOT_FOUND = _reason(
-    _TARGET, "ContainerNotFound", "The target has no container of that name.", "Name one of the listed containers."
+    _TARGET,
+    "ContainerNotFound",
+    "The target has no container of that name.",
+    "Create the InferenceDeployment again with one of the listed containers.",
 )
 CONTAINER_AMBIGUOUS = _reason(
     _TARGET,

@@ -1,5 +1,5 @@
-"""``OptimizationRun``: one search. Spec: frozen inputs, immutable. Status: every trial's report, one entry per candidate,
-the decision. ``phases`` makes and reads it, ``cluster`` stores it.
+"""``OptimizationRun``: one search. Spec: frozen inputs, immutable. Status: every trial's report, a verdict per
+candidate, the decision. ``phases`` makes and reads it, ``cluster`` stores it.
 
 Trials are append-only with the report as it came; everything else in the status is computed from them, so a restart
 loses nothing.
@@ -58,7 +58,7 @@ class Serving(Resource):
     )
     engine_config: Annotated[str, Field(max_length=4096)] = Field(
         default="",
-        description="TensorRT-LLM settings that have no flag, as YAML; written as a pod annotation and mounted as a file.",
+        description="TensorRT-LLM settings that have no flag, as YAML; written as a pod annotation, mounted as a file.",
     )
 
 

@@ -1,20 +1,49 @@
 """``InferenceDeployment.spec``: the user's intent. The operator reads it and never writes it.
 
-Field descriptions become the CRD's (``kubectl explain``); rules that need several fields are CEL rules in ``crd.py``.
+Field descriptions become the CRD's (``kubectl explain``) and the reference page's; rules stand beside the fields they
+judge. Everything that reads a spec gets it from here, parsed.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rightsizer_operator.resource.base import ObjectName, Quantity, Resource
+from rightsizer_operator.resource.base import (
+    QUANTITY_PATTERN,
+    Flag,
+    ObjectName,
+    Positive,
+    Quantity,
+    Resource,
+    Whole,
+    matches,
+    matching,
+    number,
+)
+from rightsizer_operator.resource.rules import Rule, Unique
 
 Engine = Literal["VLLM", "TensorRTLLM"]
 Precision = Literal["AsIs", "BF16", "FP8", "INT8", "INT8W8A16", "INT4"]
 KvCache = Literal["Auto", "FP8"]
 Mode = Literal["Off", "Manual", "Auto"]
+Milliseconds = Annotated[Whole, Field(ge=1, le=3_600_000)]
 RelativePath = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*$", max_length=256)
+    str,
+    Field(max_length=256),
+    matching(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*$",
+        "must be a path relative to the root of the modelCache volume, without a leading / and without ..",
+    ),
+    Rule(
+        cel="!self.matches('^(artefacts|runs)(/|$)')",
+        message="must not lie under artefacts/ or runs/: Rightsizer writes and deletes there",
+        holds=lambda path: path.split("/")[0] not in ("artefacts", "runs"),
+    ),
+]
+ContainerName = Annotated[
+    str,
+    Field(max_length=63),
+    matching("^[a-z0-9]([a-z0-9\\-]*[a-z0-9])?$", "must be the name of a container: lower-case letters, digits and -"),
 ]
 
 
@@ -22,25 +51,47 @@ class TargetRef(Resource):
     api_version: Literal["apps/v1"] = Field(default="apps/v1", description="API version of the target; only apps/v1.")
     kind: Literal["Deployment"] = Field(default="Deployment", description="Kind of the target; only Deployment.")
     name: ObjectName = Field(description="Name of the Deployment in the same namespace that serves the model today.")
-    container: ObjectName | None = Field(
+    container: ContainerName | None = Field(
         default=None,
-        max_length=63,
         description="Name of the container that runs the engine. Needed when the pod has more than one container.",
     )
-    take_ownership: bool = Field(
+    take_ownership: Flag = Field(
         default=False,
-        description="Lets Rightsizer take over the closed list of fields from people and CI (kubectl, Helm). GitOps managers need the target's annotation rightsizer.dev/released-fields as well.",
+        description="Lets Rightsizer take over the closed list of fields from people and CI (kubectl, Helm). "
+        "GitOps managers need the target's annotation rightsizer.dev/released-fields as well.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.name == oldSelf.name",
+            field=".name",
+            message="is immutable: create another InferenceDeployment for another target",
+        ),
+        Rule(
+            cel="!has(oldSelf.container) || (has(self.container) && self.container == oldSelf.container)",
+            field=".container",
+            message="is immutable once set: create another InferenceDeployment for another container",
+        ),
     )
 
 
 class Model(Resource):
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)?$", max_length=128,
-        description="Name of the model, e.g. meta-llama/Llama-3.1-70B-Instruct.",
-    )  # fmt: skip
-    revision: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=64, description="Revision of the weights."
-    )
+    name: Annotated[
+        str,
+        Field(max_length=128),
+        matching(
+            r"^[A-Za-z0-9][A-Za-z0-9_.\-]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)?$",
+            "must be a model name such as meta-llama/Llama-3.1-70B-Instruct, not a URL or a path",
+        ),
+    ] = Field(description="Name of the model, e.g. meta-llama/Llama-3.1-70B-Instruct.")
+    revision: (
+        Annotated[
+            str,
+            Field(max_length=64),
+            matching(r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", "must be a revision: letters, digits, _, . and -"),
+        ]
+        | None
+    ) = Field(default=None, description="Revision of the weights.")
     path: RelativePath = Field(
         description="Directory of the unquantized weights (safetensors with config.json) on the modelCache volume."
     )
@@ -48,52 +99,82 @@ class Model(Resource):
 
 class ModelCache(Resource):
     claim_name: ObjectName = Field(
-        description="PersistentVolumeClaim that holds the weights and receives artefacts. ReadWriteMany, or everything on one node."
+        description="PersistentVolumeClaim of the same namespace that holds the weights and receives artefacts. "
+        "ReadWriteMany, or everything on one node."
     )
 
 
 class Accelerator(Resource):
-    resource: str = Field(
-        pattern=r"^[a-z0-9]([a-z0-9.\-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?$", max_length=128,
-        description="Extended resource that counts accelerators, e.g. nvidia.com/gpu.",
-    )  # fmt: skip
-    type: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?$", max_length=63,
-        description="Accelerator product, e.g. NVIDIA-H100-80GB-HBM3. Default: the node label nvidia.com/gpu.product of the target's pods.",
-    )  # fmt: skip
+    resource: Annotated[
+        str,
+        Field(max_length=128),
+        matching(
+            r"^[a-z0-9]([a-z0-9.\-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?$",
+            "must be an extended resource with its domain, e.g. nvidia.com/gpu",
+        ),
+    ] = Field(description="Extended resource that counts accelerators, e.g. nvidia.com/gpu.")
+    type: (
+        Annotated[
+            str,
+            Field(max_length=63),
+            matching(
+                r"^[A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?$",
+                "must be a product as node labels name it, e.g. NVIDIA-H100-80GB-HBM3",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Accelerator product, e.g. NVIDIA-H100-80GB-HBM3. "
+        "Default: the node label nvidia.com/gpu.product of the target's pods.",
+    )
+
+
+def _within_e2e(field: str, attribute: str) -> Rule:
+    """A part of a request cannot be allowed longer than the whole."""
+    return Rule(
+        cel=f"!has(self.{field}) || !has(self.e2eMs) || self.{field} <= self.e2eMs",
+        field=f".{field}",
+        message="must not exceed e2eMs: it is a part of the same request; lower it or raise e2eMs",
+        holds=lambda slo: None in (getattr(slo, attribute), slo.e2e_ms) or getattr(slo, attribute) <= slo.e2e_ms,
+    )
+
+
+def _any_limit(slo: Any) -> bool:
+    return any(limit is not None for limit in (slo.ttft_ms, slo.itl_ms, slo.tpot_ms, slo.e2e_ms))
 
 
 class SloSpec(Resource):
-    percentile: int = Field(
+    percentile: Whole = Field(
         default=95, ge=50, le=99, description="Percentile of requests that must stay within each limit."
     )
-    ttft_ms: int | None = Field(
-        default=None,
-        ge=1,
-        le=3_600_000,
-        description="Time to first token, from the scheduled arrival, in milliseconds.",
+    ttft_ms: Milliseconds | None = Field(
+        default=None, description="Time to first token, from the scheduled arrival, in milliseconds."
     )
-    itl_ms: int | None = Field(
-        default=None,
-        ge=1,
-        le=3_600_000,
-        description="Gap between streamed chunks, pooled over all requests, in milliseconds.",
+    itl_ms: Milliseconds | None = Field(
+        default=None, description="Gap between streamed chunks, pooled over all requests, in milliseconds."
     )
-    tpot_ms: int | None = Field(
-        default=None,
-        ge=1,
-        le=3_600_000,
-        description="Per-request mean time per output token after the first, in milliseconds.",
+    tpot_ms: Milliseconds | None = Field(
+        default=None, description="Per-request mean time per output token after the first, in milliseconds."
     )
-    e2e_ms: int | None = Field(
-        default=None, ge=1, le=3_600_000, description="Scheduled arrival to last token, in milliseconds."
+    e2e_ms: Milliseconds | None = Field(default=None, description="Scheduled arrival to last token, in milliseconds.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.ttftMs) || has(self.itlMs) || has(self.tpotMs) || has(self.e2eMs)",
+            message="set at least one limit: ttftMs, itlMs, tpotMs or e2eMs",
+            holds=_any_limit,
+        ),
+        _within_e2e("ttftMs", "ttft_ms"),
+        _within_e2e("itlMs", "itl_ms"),
+        _within_e2e("tpotMs", "tpot_ms"),
     )
 
 
 class StaticWorkload(Resource):
-    input_tokens: int = Field(ge=1, le=1_000_000, description="Input tokens of a request.")
-    output_tokens: int = Field(ge=1, le=100_000, description="Output tokens of a request.")
-    request_rate: Quantity = Field(description='Peak demand in requests a second over all replicas, e.g. "5.5".')
+    input_tokens: Whole = Field(ge=1, le=1_000_000, description="Input tokens of a request.")
+    output_tokens: Whole = Field(ge=1, le=100_000, description="Output tokens of a request.")
+    request_rate: Positive = Field(description='Peak demand in requests a second over all replicas, e.g. "5.5".')
     arrivals: Literal["Poisson", "Constant"] = Field(default="Poisson", description="Arrival process.")
 
 
@@ -105,10 +186,13 @@ class QuestionSetSpec(Resource):
     path: RelativePath = Field(
         description="JSONL file of multiple-choice questions on the modelCache volume (format: docs/questions.md)."
     )
-    sha256: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", max_length=64, description="Digest the file must have."
-    )
-    questions: int | None = Field(
+    sha256: (
+        Annotated[
+            str, Field(max_length=64), matching("^[0-9a-f]{64}$", "must be a SHA-256 digest: 64 hexadecimal digits")
+        ]
+        | None
+    ) = Field(default=None, description="Digest the file must have.")
+    questions: Whole | None = Field(
         default=None,
         ge=1,
         le=25_000,
@@ -117,49 +201,62 @@ class QuestionSetSpec(Resource):
 
 
 class Quality(Resource):
-    max_drop_points: Quantity = Field(
-        default="1.0", description="Largest allowed drop in accuracy against the baseline, in percentage points."
+    max_drop_points: Annotated[
+        Positive,
+        Rule(
+            cel=f"!{matches('self', QUANTITY_PATTERN)} || double(self) <= 100.0",
+            message="must be at most 100 percentage points",
+            holds=lambda points: number(points) <= 100,
+        ),
+    ] = Field(
+        default="1.0",
+        description="Largest allowed drop in accuracy against the baseline, in percentage points. "
+        "To change no weights at all, allow only AsIs in search.precisions.",
     )
-    confidence_percent: int = Field(default=95, ge=50, le=99, description="One-sided confidence of the verdict.")
+    confidence_percent: Whole = Field(default=95, ge=50, le=99, description="One-sided confidence of the verdict.")
     question_set: QuestionSetSpec = Field(
         description="The questions that gate every change of weights, KV type or image."
     )
 
 
 class Budget(Resource):
-    gpu_hours: Quantity | None = Field(
+    gpu_hours: Positive | None = Field(
         default=None, description="Accelerator hours that trials may use, counted from pod start."
     )
-    deadline_minutes: int = Field(default=360, ge=1, le=20_160, description="Wall-clock limit of one run, in minutes.")
-    max_trials: int = Field(default=24, ge=1, le=64, description="Largest number of trials of one run.")
+    deadline_minutes: Whole = Field(
+        default=360, ge=1, le=20_160, description="Wall-clock limit of one run, in minutes."
+    )
+    max_trials: Whole = Field(default=24, ge=1, le=64, description="Largest number of trials of one run.")
 
 
 class MeasurementSpec(Resource):
-    probe_seconds: int = Field(
+    probe_seconds: Whole = Field(
         default=60,
         ge=5,
         le=3600,
         description="Length of one open-loop probe. Shorter probes give a wider stated error.",
     )
-    saturation_seconds: int = Field(default=60, ge=5, le=3600, description="Length of the closed-loop saturation run.")
-    warmup_seconds: int = Field(default=20, ge=1, le=600, description="Length of one warm-up block.")
-    max_probes: int = Field(default=6, ge=1, le=12, description="Largest number of probes of one trial.")
-    target_error_percent: int = Field(
+    saturation_seconds: Whole = Field(
+        default=60, ge=5, le=3600, description="Length of the closed-loop saturation run."
+    )
+    warmup_seconds: Whole = Field(default=20, ge=1, le=600, description="Length of one warm-up block.")
+    max_probes: Whole = Field(default=6, ge=1, le=12, description="Largest number of probes of one trial.")
+    target_error_percent: Whole = Field(
         default=3, ge=1, le=50, description="Relative standard error of the capacity at which a trial stops."
     )
-    certification_seconds: int = Field(
+    certification_seconds: Whole = Field(
         default=600, ge=10, le=7200, description="Length of the certification run at the certified rate."
     )
-    verification_seconds: int = Field(
+    verification_seconds: Whole = Field(
         default=120, ge=10, le=7200, description="Length of a verification run on the new pods."
     )
-    saturation_concurrency: int = Field(
+    saturation_concurrency: Whole = Field(
         default=64, ge=1, le=4096, description="Requests in flight in the saturation run."
     )
-    ready_seconds: int = Field(
+    ready_seconds: Whole = Field(
         default=1200, ge=10, le=14_400, description="How long an engine may take to become ready."
     )
-    first_token_seconds: int = Field(
+    first_token_seconds: Whole = Field(
         default=120,
         ge=1,
         le=3600,
@@ -169,20 +266,29 @@ class MeasurementSpec(Resource):
 
 class Search(Resource):
     strategy: Literal["Thorough"] = Field(default="Thorough", description="Thorough: every winner is measured.")
-    engines: Annotated[tuple[Engine, ...], Field(min_length=1, max_length=4)] = Field(
+    engines: Annotated[tuple[Engine, ...], Field(min_length=1, max_length=2), Unique()] = Field(
         default=("VLLM",), description="Engines to consider."
     )
-    precisions: Annotated[tuple[Precision, ...], Field(min_length=1, max_length=8)] = Field(
+    precisions: Annotated[
+        tuple[Precision, ...],
+        Field(min_length=1, max_length=8),
+        Unique(),
+        Rule(
+            cel="'AsIs' in self",
+            message="must contain AsIs: the weights served today are the baseline of every comparison",
+            holds=lambda precisions: "AsIs" in precisions,
+        ),
+    ] = Field(
         default=("AsIs", "INT8", "INT4"),
         description="Weight formats to consider. AsIs: the weights the target serves today; always measured first.",
     )
-    kv_cache: Annotated[tuple[KvCache, ...], Field(min_length=1, max_length=4)] = Field(
+    kv_cache: Annotated[tuple[KvCache, ...], Field(min_length=1, max_length=4), Unique()] = Field(
         default=("Auto",), description="KV-cache types to consider."
     )
-    max_num_seqs: Annotated[tuple[int, ...], Field(max_length=4)] = Field(
-        default=(), description="Batch limits to try on the leader, beside the engine's default."
+    max_num_seqs: Annotated[tuple[Annotated[Whole, Field(ge=1, le=65_536)], ...], Field(max_length=4), Unique()] = (
+        Field(default=(), description="Batch limits to try on the leader, beside the engine's default.")
     )
-    max_gpus_per_replica: int = Field(
+    max_gpus_per_replica: Whole = Field(
         default=1,
         ge=1,
         le=64,
@@ -202,27 +308,41 @@ class Api(Resource):
 
 
 class Cost(Resource):
-    gpu_hourly: Quantity | None = Field(
+    gpu_hourly: Positive | None = Field(
         default=None,
         alias="gpuHourly",
         description="Price of one accelerator hour. Default: the operator's price list.",
     )
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", max_length=3, description="Currency of the prices.")
+    currency: Annotated[
+        str, Field(max_length=3), matching("^[A-Z]{3}$", "must be a currency code of three capitals, e.g. USD")
+    ] = Field(default="USD", description="Currency of the prices.")
     api: Api | None = Field(default=None, description="Prices of an API, for the break-even.")
+
+
+def _approval_readable(policy: Any) -> bool:
+    hash_ = policy.approved_proposal
+    return policy.mode != "Manual" or not hash_ or (len(hash_) == 12 and set(hash_) <= set("0123456789abcdef"))
 
 
 class UpdatePolicy(Resource):
     mode: Mode = Field(
         default="Manual",
-        description="Off: no proposal is ever applied. Manual: applied when approvedProposal equals the proposal's hash. Auto: applied when ready.",
+        description="Off: no proposal is ever applied; always accepted, write it in quotes (YAML reads a bare Off as "
+        "false). Manual: applied when approvedProposal equals the proposal's hash. Auto: applied when ready.",
     )
     approved_proposal: str = Field(
-        default="",
-        max_length=64,
-        pattern=r"^[0-9a-f]*$",
-        description="Hash of the approved proposal. Ignored unless mode is Manual.",
+        default="", max_length=64, description="Hash of the approved proposal. Ignored unless mode is Manual."
     )
-    allow_downtime: bool = Field(default=False, description="Lets a rewrite replace pods without spare accelerators.")
+    allow_downtime: Flag = Field(default=False, description="Lets a rewrite replace pods without spare accelerators.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.mode != 'Manual' || self.approvedProposal.matches('^([0-9a-f]{12})?$')",
+            field=".approvedProposal",
+            message="must be the hash of a proposal, 12 hexadecimal digits, as status.proposal.hash shows it",
+            holds=_approval_readable,
+        ),
+    )
 
 
 class InferenceDeploymentSpec(Resource):
@@ -236,6 +356,6 @@ class InferenceDeploymentSpec(Resource):
     search: Search = Field(default=Search(), description="What may be tried, and for how much.")
     cost: Cost = Field(default=Cost(), description="Prices.")
     update_policy: UpdatePolicy = Field(default=UpdatePolicy(), description="Who decides about a rewrite.")
-    paused: bool = Field(
+    paused: Flag = Field(
         default=False, description="No new Job and no new write while true; a needed way back is still taken."
     )

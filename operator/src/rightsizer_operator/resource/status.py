@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rightsizer_operator.resource.base import Quantity, Resource, Sentence
+from rightsizer_operator.resource.base import Quantity, Resource, Sentence, Whole
 from rightsizer_operator.resource.conditions import Condition
+from rightsizer_operator.resource.rules import Unique
 
 Evidence = Literal["Measured", "Estimated", "Observed"]
 
@@ -26,8 +27,8 @@ class Configuration(Resource):
     engine: Annotated[str, Field(max_length=32)] = Field(default="", description="Engine.")
     precision: Annotated[str, Field(max_length=32)] = Field(default="", description="Weight format.")
     kv_cache: Annotated[str, Field(max_length=32)] = Field(default="", description="KV-cache type.")
-    replicas: int = Field(default=0, ge=0, description="Replicas.")
-    gpus: int = Field(default=0, ge=0, description="Accelerators over all replicas.")
+    replicas: Whole = Field(default=0, ge=0, description="Replicas.")
+    gpus: Whole = Field(default=0, ge=0, description="Accelerators over all replicas.")
     latencies: Latencies | None = Field(default=None, description="Latencies at the SLO percentile, milliseconds.")
     latencies_at_rps: Quantity | None = Field(
         default=None, description="Rate of one replica at which the latencies were measured, requests a second."
@@ -68,10 +69,12 @@ class RunRef(Resource):
 
 
 class InferenceDeploymentStatus(Resource):
-    observed_generation: int = Field(default=0, description="Generation of the spec that this status speaks of.")
+    observed_generation: Whole = Field(default=0, description="Generation of the spec that this status speaks of.")
     phase: Annotated[str, Field(max_length=32)] = Field(default="", description="Printed summary of the conditions.")
     activity: Sentence = Field(default="", description="What is going on now, in one sentence.")
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(default=(), description="The truth.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), Unique("type")] = Field(
+        default=(), description="The truth."
+    )
     current: Configuration | None = Field(default=None, description="What serves now.")
     proposal: Proposal | None = Field(default=None, description="What is proposed.")
     run_ref: RunRef | None = Field(default=None, description="The run this status rests on.")
