@@ -1,0 +1,47 @@
+"""Start-up of ``rightsizer`` (also ``kubectl-rightsizer``): parse, run one command, turn errors into a sentence and an exit code."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from rightsizer_cli import failure
+from rightsizer_cli.arguments import parser
+from rightsizer_cli.plain import visible
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code. Every command module has ``run(options) -> int``; only the one that is asked for is imported."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = importlib.import_module(f"rightsizer_cli.commands.{options.command}").run(options)
+        sys.stdout.flush()
+    except failure.Failure as problem:
+        return _explain(problem)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader (head, less) went away: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return failure.OK
+    except Exception as bug:  # the last edge before the user: a traceback helps only those who ask for it
+        if os.environ.get("RIGHTSIZER_DEBUG"):
+            raise
+        return _explain(
+            failure.Failure(
+                failure.BUG,
+                f"this is a bug: {type(bug).__name__}: {bug}",
+                "Run again with RIGHTSIZER_DEBUG=1 and report the traceback.",
+            )  # fmt: skip
+        )
+    return code
+
+
+def _explain(problem: failure.Failure) -> int:
+    print(f"error: {visible(problem.message)}", file=sys.stderr)
+    if problem.remedy:
+        print(f"remedy: {visible(problem.remedy)}", file=sys.stderr)
+    return problem.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
