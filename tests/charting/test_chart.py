@@ -27,12 +27,11 @@ RULES = {
     ("rightsizer.dev", "inferencedeployments"): {"get", "list", "watch"},
     ("rightsizer.dev", "inferencedeployments/status"): {"get", "patch"},
     ("rightsizer.dev", "inferencedeployments/finalizers"): {"update"},
-    ("rightsizer.dev", "optimizationruns"): {"get", "list", "watch", "create", "patch", "delete"},
+    ("rightsizer.dev", "optimizationruns"): {"get", "list", "watch", "create", "delete"},
     ("rightsizer.dev", "optimizationruns/status"): {"get", "patch"},
     ("rightsizer.dev", "optimizationruns/finalizers"): {"update"},
     ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
     ("", "events"): {"create", "patch"},
-    ("events.k8s.io", "events"): {"create", "patch"},
 }
 """The whole of what the operator may do with namespaced things."""
 NODES = {("", "nodes"): {"list"}}
