@@ -1,5 +1,6 @@
-"""The Kubernetes programs, built from hash-locked Go modules into a cache keyed by version. Called by `controlplane`, `node`, tests and demo.
+"""The Kubernetes programs, built from hash-locked Go modules into a cache keyed by version.
 
+Called by `controlplane`, `node`, the tests and the demo.
 `modules/<name>/go.mod` and go.sum fix every source (`lock` makes them again). Nothing here is downloaded in built form.
 """
 
@@ -165,7 +166,7 @@ def _build(module: Module, programs: list[str], folder: Path) -> None:
 
 
 def lock() -> None:
-    """Make modules/*/go.mod and go.sum from the versions above. Needs the network; `go.sum` is checked against the checksum database."""
+    """Make modules/*/go.mod and go.sum from the versions above; Go checks the sums against its checksum database."""
     go = golang.find()
     for module in MODULES:
         folder = places.MODULES / module.name
@@ -173,8 +174,8 @@ def lock() -> None:
         folder.mkdir(parents=True)
         with _progress(f"locking {module.path} {module.version}"):
             (folder / "go.mod").write_text(_go_mod(go, module, folder))
-            wanted = [f"{package}@v{module.version}" for package in module.programs.values()]
-            subprocess.run([go, "get", *wanted], cwd=folder, env=golang.environment(), check=True)
+            packages = [f"{package}@v{module.version}" for package in module.programs.values()]
+            subprocess.run([str(go), "get", *packages], cwd=folder, env=golang.environment(), check=True)
 
 
 def _go_mod(go: Path, module: Module, folder: Path) -> str:
@@ -182,7 +183,7 @@ def _go_mod(go: Path, module: Module, folder: Path) -> str:
     head = f"module example.invalid/{module.name}\n\ngo {needed}\n\nrequire {module.path} v{module.version}\n"
     if module.name != "kubernetes":
         return head
-    command = [go, "mod", "download", "-json", f"{module.path}@v{module.version}"]
+    command = [str(go), "mod", "download", "-json", f"{module.path}@v{module.version}"]
     shown = subprocess.run(command, cwd=folder, env=golang.environment(), capture_output=True, text=True, check=True)
     return head + "\n" + staging_replacements(Path(json.loads(shown.stdout)["GoMod"]).read_text(), module.version)
 

@@ -1,5 +1,6 @@
-"""The cluster's authorities, certificates and kubeconfigs. Called by `controlplane`; writes only into the folder it is given.
+"""The cluster's authorities, certificates and kubeconfigs. Called by `controlplane` and `node`.
 
+It writes only into the folder it is given.
 Everything is made once and kept: a cluster that comes up again on kept state has the same identity.
 """
 

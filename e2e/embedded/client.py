@@ -1,5 +1,6 @@
-"""A small client of the embedded API server: manifests in, dicts out, over the standard library. For tests, the demo and the cluster itself.
+"""A small client of the embedded API server: manifests in, dicts out, over the standard library.
 
+For the tests, the demo and the cluster itself.
 It knows client certificates and tokens only; a cluster of the user's own is spoken to through kubectl.
 """
 
@@ -182,7 +183,7 @@ class Client:
 
 
 def wait_for(question: Callable[[], T], what: str, limit_s: float = 20.0, pause_s: float = 0.05) -> T:
-    """The first truthy answer to `question`; raises `TimeoutError` naming `what` when there is none within `limit_s`."""
+    """The first truthy answer to `question`; raises `TimeoutError` naming `what` when there is none in time."""
     deadline = time.monotonic() + limit_s
     while not (answer := question()):
         if time.monotonic() > deadline:

@@ -1,5 +1,6 @@
-"""etcd, API server, controller manager and scheduler on one loopback address: enough for CRDs, admission, RBAC, watches and controllers.
+"""etcd, API server, controller manager and scheduler on one loopback address.
 
+Enough for CRDs, admission, RBAC, watches and controllers.
 `ControlPlane` is the throw-away one of the tests; `prepare` and `launch` also serve the full node. Needs no root.
 """
 
@@ -56,7 +57,7 @@ def write_kubeconfig(
 def launch(plan: commands.Plan, programs: Mapping[str, Path], limit_s: float = START_LIMIT_S) -> None:
     """Start all four; returns when the API server is ready and the controller manager has done its first work.
 
-    Raises `Died` or `TimeoutError`. The last two are started late because they give up when the API server is not there within 10 s.
+    Raises `Died` or `TimeoutError`. The last two start late: they give up when the API server is not there within 10 s.
     """
     deadline = time.monotonic() + limit_s
     processes.start(plan.folder, "etcd", [programs["etcd"], *commands.etcd(plan)])
@@ -93,7 +94,7 @@ def admin(plan: commands.Plan) -> Client:
 class ControlPlane:
     """A throw-away control plane with ports of its own; several may run at once.
 
-    `stop` ends it and removes its folder; so does the end of the interpreter, and the next one to start sweeps up after a killed one.
+    `stop` ends it and removes its folder; so does the end of the interpreter. After a killed one the next one sweeps.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Where the embedded cluster keeps things: the repository, its build folder, the cache of built binaries. Used by every module here."""
+"""Where the embedded cluster keeps things: the repository, its build folder, the cache of built binaries."""
 
 from collections.abc import Mapping
 from pathlib import Path

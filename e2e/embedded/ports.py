@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 
 def free(count: int, address: str = "127.0.0.1") -> list[int]:
-    """`count` different ports free on `address` now. All are held until the last is known; somebody else may still take one afterwards."""
+    """`count` different ports that are free on `address` now; somebody else may still take one afterwards."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]
         for one in sockets:

@@ -1,6 +1,6 @@
 """Start, watch and end background processes that are known by more than their pid.
 
-A process is recorded in a file as pid, start time and boot, so that a later run, or another one, never signals a recycled pid.
+A process is recorded in a file as pid, start time and boot, so that no run, now or later, signals a recycled pid.
 Called by `controlplane` and `node`. It must not end anything that it did not record.
 """
 
@@ -28,7 +28,7 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def state_and_start(stat: str) -> tuple[str, int]:
-    """State letter and start time (ticks after boot) from the text of /proc/<pid>/stat; the name in it may hold spaces and brackets."""
+    """State letter and start time (ticks after boot) from /proc/<pid>/stat; the name in it may hold brackets."""
     fields = stat.rpartition(")")[2].split()
     return fields[0], int(fields[19])
 
@@ -64,7 +64,7 @@ def read(record: Path) -> Identity | None:
 
 
 def start(folder: Path, name: str, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> Identity:
-    """Run `command` in a session of its own; record in folder/pid, output in folder/log. One that already runs is left alone."""
+    """Run `command` in a session of its own; record in folder/pid, output in folder/log. A live one is left alone."""
     record = folder / "pid" / f"{name}.json"
     if (running := read(record)) and is_alive(running):
         return running
@@ -101,7 +101,7 @@ def check(folder: Path) -> None:
 
 
 def stop(folder: Path, names: Sequence[str] | None = None, grace_s: float = 10.0) -> None:
-    """End the named (default: all) recorded processes in this order: ask, wait up to `grace_s` each, then kill. Records are removed."""
+    """End the named (default: all) recorded processes in turn: ask, wait up to `grace_s`, kill; remove the records."""
     on_record = recorded(folder)
     for name in on_record if names is None else names:
         if process := on_record.get(name):
@@ -115,7 +115,7 @@ def _end(process: Identity, grace_s: float) -> None:
     except ProcessLookupError:
         return
     try:
-        # The handle pins the process before its identity is checked: the pid cannot change hands between check and signal.
+        # The handle pins the process before its identity is checked: its pid cannot change hands before the signal.
         if is_alive(process):
             _signal_until_gone(handle, grace_s)
             _reap(process.pid)
