@@ -49,6 +49,12 @@ WRITE_REFUSED = _reason(
     "The API server refused a write, or an object of that name belongs to somebody else.",
     "Remove what the quoted message names; it is tried again.",
 )
+INTERNAL_ERROR = _reason(
+    _RESOURCE,
+    "InternalError",
+    "The operator failed on this resource; it is tried again.",
+    "Report it with the operator's log.",
+)
 MODE_OFF = _reason(
     _RESOURCE, "ModeOff", "Update mode is Off: nothing is written.", "Set spec.updatePolicy.mode to Manual or Auto."
 )

@@ -44,17 +44,22 @@ def _rows(schema: Schema, path: str) -> list[str]:
     found = []
     for name, child in schema.get("properties", {}).items():
         required = name in schema.get("required", ())
-        found.append(_row(f"{path}.{name}", child, required))
-        inner = child.get("items", child)
+        found.append(_row(f"{path}.{name}", child, required, _said(schema, f".{name}")))
         suffix = "[]" if "items" in child else ""
-        found += _rows(inner, f"{path}.{name}{suffix}")
+        found += _rows(child.get("items", child), f"{path}.{name}{suffix}")
     return found
 
 
-def _row(path: str, field: Schema, required: bool) -> str:
+def _row(path: str, field: Schema, required: bool, said: list[str]) -> str:
     default = "required" if required else _default(field)
-    cells = (f"`{path}`", _type(field), default, _constraints(field), _cell(field["description"]))
-    return f"| {' | '.join(cells)} |"
+    constraints = _cell("; ".join([*_bounds(field), *_said(field, ""), *said]))
+    return f"| `{path}` | {_type(field)} | {default} | {constraints} | {_cell(field['description'])} |"
+
+
+def _said(schema: Schema, field: str) -> list[str]:
+    """Messages of the rules that speak of ``field`` (empty: of the value itself)."""
+    rules = schema.get("x-kubernetes-validations", ())
+    return [rule["message"] for rule in rules if rule.get("fieldPath", "") == field]
 
 
 def _type(field: Schema) -> str:
@@ -62,39 +67,37 @@ def _type(field: Schema) -> str:
 
 
 def _default(field: Schema) -> str:
-    if "default" not in field or field["default"] in ({}, ""):
+    if "default" not in field or field["default"] in ({}, "", []):
         return ""
     value = field["default"]
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return f"`{text.lower() if isinstance(value, bool) else text}`"
 
 
-def _constraints(field: Schema) -> str:
+def _bounds(field: Schema) -> list[str]:
     inner = field.get("items", field)
-    found = []
-    if "enum" in inner:
-        found.append(", ".join(f"`{value}`" if value else "empty" for value in inner["enum"]))
-    found += [_range(field, "minimum", "maximum", ""), _range(field, "minItems", "maxItems", "items")]
-    found += [_range(field, "minLength", "maxLength", "characters") if "enum" not in inner else ""]
+    values = ", ".join(f"`{value}`" if value else "empty" for value in inner.get("enum", ()))
+    characters = "" if values else _range(inner, "minLength", "maxLength", "characters")
+    pattern = f"matches `{field['pattern']}`" if "pattern" in field else ""
+    found = (values, _range(inner, "minimum", "maximum"), _range(field, "minItems", "maxItems", "items"), characters)
+    return [part for part in (*found, pattern, _distinct(field)) if part]
+
+
+def _distinct(field: Schema) -> str:
     keys = field.get("x-kubernetes-list-map-keys")
-    found += [
-        f"one per `{keys[0]}`" if keys else "no duplicates" if field.get("x-kubernetes-list-type") == "set" else ""
-    ]
-    found += [rule["message"] for rule in field.get("x-kubernetes-validations", ())]
-    return _cell("; ".join(part for part in found if part))
+    if keys:
+        return f"one per `{keys[0]}`"
+    return "no duplicates" if field.get("x-kubernetes-list-type") == "set" else ""
 
 
-def _range(field: Schema, low: str, high: str, unit: str) -> str:
+def _range(field: Schema, low: str, high: str, unit: str = "") -> str:
     below, above = field.get(low), field.get(high)
     if below is None and above is None:
         return ""
-    text = (
-        f"{below} to {above}"
-        if None not in (below, above)
-        else f"at most {above}"
-        if below is None
-        else f"at least {below}"
-    )
+    if below is None or above is None:
+        text = f"at most {above}" if below is None else f"at least {below}"
+    else:
+        text = f"{below} to {above}"
     return f"{text} {unit}".rstrip()
 
 
