@@ -222,15 +222,6 @@ def test_crds_are_those_of_the_repository_and_stay_on_uninstall(helm: Path) -> N
         assert found == original
 
 
-def test_the_charts_copy_of_the_crds_has_not_drifted() -> None:
-    def texts(folder: Path) -> dict[str, str]:
-        return {path.name: path.read_text() for path in folder.glob("*.yaml")}
-
-    assert texts(CHART / "crds-files") == texts(REPOSITORY / "crds"), (
-        "run: cp crds/*.yaml charts/rightsizer/crds-files/"
-    )
-
-
 def test_crds_can_be_left_to_somebody_else(helm: Path) -> None:
     assert of_kind(rendered(helm, "--set", "crds.enabled=false"), "CustomResourceDefinition") == []
 
