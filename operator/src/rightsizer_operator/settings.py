@@ -1,6 +1,8 @@
-"""Operator configuration as one frozen value; every field is a chart value, read once at start-up from a YAML file by ``__main__``.
+"""Operator configuration as one frozen value; every field is a chart value, read once at start-up from a YAML file
+by ``__main__``.
 
-Keys of the file are the field names in camelCase. Unknown keys are refused: a misspelt limit must not be a silent default.
+Keys of the file are the field names in camelCase. Unknown keys are refused: a misspelt limit must not be a silent
+default.
 """
 
 import pathlib
@@ -46,7 +48,9 @@ class Settings:
     trial: JobProfile
     compress: JobProfile
     prices: dict[str, Price] = field(default_factory=dict)
-    """Price of one accelerator hour by accelerator type; the resource name is looked up when the type is unknown or unlisted."""
+    """Price of one accelerator hour by accelerator type; the resource name is looked up when the type is unknown or
+    unlisted.
+    """
     engine_images: dict[str, str] = field(default_factory=dict)
     """Image by engine kind (VLLM, TensorRTLLM) for candidates whose engine is not the baseline's."""
     read_only: bool = False

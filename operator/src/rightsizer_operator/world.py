@@ -1,4 +1,5 @@
-"""Everything one reconcile read, as one frozen value: the input of every phase. ``cluster`` fills it, nobody changes it.
+"""Everything one reconcile read, as one frozen value: the input of every phase. ``cluster`` fills it, nobody changes
+it.
 
 Kubernetes objects other than our own stay plain dicts, as the API server sent them.
 """
@@ -28,7 +29,7 @@ class InferenceDeployment:
     annotations: dict[str, str]
     spec: InferenceDeploymentSpec | None
     spec_error: str = ""
-    status: InferenceDeploymentStatus = InferenceDeploymentStatus()
+    status: InferenceDeploymentStatus = field(default_factory=InferenceDeploymentStatus)
     resource_version: str = ""
 
 
@@ -39,7 +40,7 @@ class OptimizationRun:
     resource_version: str
     created: str
     spec: RunSpec
-    status: RunStatus = RunStatus()
+    status: RunStatus = field(default_factory=RunStatus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,8 @@ class World:
     job_pods: tuple[Object, ...] = ()
     """Pods of those Jobs."""
     conflicts: tuple[str, ...] = ()
-    """Managers that own fields which this reconcile's own dry run wanted: where an ApplyTarget meets a conflict, nothing is written and
+    """Managers that own fields which this reconcile's own dry run wanted: where an ApplyTarget meets a conflict,
+    nothing is written and
     the same world is advanced once more with this filled. Empty at the start of every reconcile."""
 
 
