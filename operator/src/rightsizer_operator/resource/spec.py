@@ -95,6 +95,11 @@ class Model(Resource):
     path: RelativePath = Field(
         description="Directory of the unquantized weights (safetensors with config.json) on the modelCache volume."
     )
+    calibration_path: RelativePath | None = Field(
+        default=None,
+        description="JSONL file of calibration samples on the modelCache volume, like the model's real traffic. "
+        "INT8, INT8W8A16 and INT4 weights need it.",
+    )
 
 
 class ModelCache(Resource):
