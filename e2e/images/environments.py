@@ -1,13 +1,15 @@
-"""The two heavy Python environments, engine and compressor: several GB each, made once in the cache, never baked into an image.
+"""The two heavy Python environments, engine and compressor: several GB each, made once in the cache, never baked into
+an image.
 
-They are made with the images' own interpreter at the path where pods mount them read-only (``MOUNTS``), so they work there and only there.
+They are made with the images' own interpreter at the path where pods mount them read-only (``MOUNTS``), so they work
+there and only there.
 Called by the demo and by ``python -m e2e.images``; the locks are ``requirements/<name>.txt``.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from e2e.images import rootfs, store
@@ -16,8 +18,8 @@ MOUNTS: Mapping[str, str] = {"engine-cpu": "/opt/engine", "compress": "/opt/comp
 """Environment name -> where it is mounted in containers."""
 
 CHECKS: Mapping[str, str] = {
-    "engine-cpu": "import vllm, vllm._C, torch; print('vllm', vllm.__version__, 'torch', torch.__version__)",
-    "compress": "import llmcompressor, torch; print('llmcompressor', llmcompressor.__version__, 'torch', torch.__version__)",
+    "engine-cpu": "import vllm, vllm._C; print('vllm', vllm.__version__)",
+    "compress": "import llmcompressor, torch; print('llmcompressor', llmcompressor.__version__, torch.__version__)",
 }
 PASSED_PREFIXES = ("UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -35,24 +37,39 @@ def ensure(name: str, cache: Path) -> Path:
 
 
 def _make(name: str, target: Path, *, root: Path, uv: Path, cache: Path) -> None:
-    mount = MOUNTS[name]
     target.mkdir(parents=True)
-    given = {"uv": uv, "lock.txt": store.REPOSITORY / "requirements" / f"{name}.txt", **_certificates()}
+    mount, lock = MOUNTS[name], store.REPOSITORY / "requirements" / f"{name}.txt"
+    # The cache is one mount and the environment a link into it: hard links between package cache and environment stay
+    # possible.
+    given = rootfs.Given(
+        files={"uv": uv, "lock.txt": lock, **_certificates()}, folders={"cache": cache},
+        links={Path(mount).name: f"cache/{target.relative_to(cache)}"},
+    )  # fmt: skip
     variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_PREFIXES)}
-    variables |= {"UV_CACHE_DIR": "/mnt/uv", "UV_LINK_MODE": "hardlink", "UV_NO_PROGRESS": "1", "UV_CONCURRENT_INSTALLS": "2"}
-    if "ca.pem" in given:
+    variables |= {"UV_CACHE_DIR": "/opt/cache/uv", "UV_LINK_MODE": "hardlink", "UV_NO_PROGRESS": "1"}
+    if "ca.pem" in given.files:
         variables["SSL_CERT_FILE"] = "/opt/ca.pem"
-
-    def inside(*command: str) -> None:
-        rootfs.run_inside(
-            root, command, shared=cache, given=given, environment=variables,
-            link=(Path(mount).name, f"/mnt/{target.relative_to(cache)}"),
-        )  # fmt: skip
-
-    inside("/opt/uv", "venv", "--quiet", "--allow-existing", "--python", rootfs.PYTHON, mount)
     python = f"{mount}/bin/python"
-    inside("/opt/uv", "pip", "sync", "--python", python, "--require-hashes", "--compile-bytecode", "/opt/lock.txt")
-    inside(python, "-c", CHECKS[name])
+    for command in (
+        ["/opt/uv", "venv", "--quiet", "--allow-existing", "--python", rootfs.PYTHON, mount],
+        ["/opt/uv", "pip", "sync", "--python", python, "--require-hashes", "--compile-bytecode", "/opt/lock.txt"],
+        [python, "-c", CHECKS[name]],
+    ):
+        rootfs.run_inside(root, command, given, variables)
+
+
+def run(
+    name: str, cache: Path, command: Sequence[str], folders: Mapping[str, Path], variables: Mapping[str, str]
+) -> None:
+    """Run the environment's Python with ``command`` as its arguments, as root and outside any container.
+
+    ``folders`` are seen under ``/opt`` by their names, and the repository as ``/opt/repository``; raises
+    CalledProcessError on failure.
+    """
+    mount = MOUNTS[name]
+    given = rootfs.Given(folders={Path(mount).name: ensure(name, cache), "repository": store.REPOSITORY, **folders})
+    inside = {"PYTHONPATH": "/opt/repository", "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    rootfs.run_inside(rootfs.ensure(cache), [f"{mount}/bin/python", *command], given, inside)
 
 
 def _certificates() -> dict[str, Path]:

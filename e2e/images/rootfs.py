@@ -3,10 +3,10 @@
 ``ensure`` makes it once; ``run_inside`` runs one command in it, as environments need, without leaving a trace in it.
 """
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.images import store
@@ -20,19 +20,25 @@ REVISION = "1"
 UNNEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log")
 HOST_FILES = ("etc/resolv.conf", "etc/hostname")
 
-# The caller's folder is seen at /mnt, files it needs at /opt. Both mounts live in a mount namespace that ends with the command.
-# One mount for the cache as a whole keeps hard links possible between the package cache and an environment in it.
 ENTER = """
-mount --bind "$SHARED" "$ROOT/mnt"
 mount -t tmpfs tmpfs "$ROOT/opt"
+mount -t tmpfs tmpfs "$ROOT/tmp"
 mount --bind /dev "$ROOT/dev"
 mount --bind /proc "$ROOT/proc"
-touch "$ROOT/opt/resolv.conf"
-[ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$ROOT/opt/resolv.conf"
-mount --bind "$ROOT/opt/resolv.conf" "$ROOT/etc/resolv.conf"
-for given in $GIVEN; do cp "${given%%:*}" "$ROOT/opt/${given##*:}"; done
-[ -z "$LINK" ] || ln -s "$LINK_TO" "$ROOT/opt/$LINK"
+while [ "$1" != -- ]; do
+  case $1 in
+    file) cp "$2" "$ROOT/opt/$3" ;;
+    folder) mkdir -p "$ROOT/opt/$3"; mount --bind "$2" "$ROOT/opt/$3" ;;
+    link) ln -s "$2" "$ROOT/opt/$3" ;;
+  esac
+  shift 3
+done
+shift
+[ ! -e "$ROOT/opt/resolv.conf" ] || mount --bind "$ROOT/opt/resolv.conf" "$ROOT/etc/resolv.conf"
 exec chroot "$ROOT" "$@"
+"""
+"""Arguments: kind, source, name (kinds: file, folder, link), ..., ``--``, command. The mounts end with the command's
+mount namespace.
 """
 
 
@@ -66,23 +72,29 @@ def _make(target: Path) -> None:
         (target / path).touch()
 
 
-def run_inside(
-    root: Path,
-    command: Sequence[str],
-    *,
-    shared: Path,
-    given: Mapping[str, Path],
-    link: tuple[str, str] | None = None,
-    environment: Mapping[str, str],
-) -> None:
-    """Run ``command`` in ``root``; raises CalledProcessError when it fails.
+@dataclass(frozen=True)
+class Given:
+    """What a command inside finds under ``/opt``: copies of files, bound folders, and links; each by its name there."""
 
-    ``shared`` is seen as ``/mnt``; the files of ``given`` are copied to ``/opt/<name>``; ``link`` is (name under /opt, what it points to).
-    """
-    name, points_to = link or ("", "")
-    inner = {
-        "SHARED": str(shared), "ROOT": str(root), "LINK": name, "LINK_TO": points_to,
-        "GIVEN": " ".join(f"{path}:{name}" for name, path in given.items()),
-    }  # fmt: skip
-    outer = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", **environment}
-    subprocess.run(["unshare", "--mount", "sh", "-ec", ENTER, "enter", *command], check=True, env={**outer, **inner})
+    files: Mapping[str, Path] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> list[str]:
+        """As ``ENTER`` reads them."""
+        host = Path("/etc/resolv.conf")
+        files = {"resolv.conf": host, **self.files} if host.is_file() else self.files
+        kinds: list[tuple[str, Mapping[str, Path | str]]] = [
+            ("file", files),
+            ("folder", self.folders),
+            ("link", self.links),
+        ]
+        return [word for kind, named in kinds for name, source in named.items() for word in (kind, str(source), name)]
+
+
+def run_inside(root: Path, command: Sequence[str], given: Given, variables: Mapping[str, str]) -> None:
+    """Run ``command`` in ``root`` without leaving a trace in it; raises CalledProcessError when it fails."""
+    unshare = require("unshare", "util-linux")
+    outer = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "ROOT": str(root)}
+    entering = [unshare, "--mount", "sh", "-ec", ENTER, "enter", *given.arguments(), "--", *command]
+    subprocess.run(entering, check=True, env={**variables, **outer})

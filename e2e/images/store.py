@@ -1,6 +1,7 @@
 """Where made things are kept and how they are named: one cache folder, names that carry the digest of their inputs.
 
-A thing is made under a name with the suffix ``.partial`` and renamed when complete, so a name without it is always whole.
+A thing is made under a name with the suffix ``.partial`` and renamed when complete, so a name without it is always
+whole.
 """
 
 import hashlib

@@ -1,0 +1,156 @@
+"""Make one artefact: the straight line of a compress Job, called by ``rightsizer_jobs.__main__``. Every end is a
+report, never a traceback.
+
+The folder of the assignment either holds a complete artefact with its digest or is not there; a second attempt starts
+clean.
+"""
+
+import errno
+import importlib.metadata
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rightsizer_jobs.compress import artefact, source
+from rightsizer_jobs.compress.quantize import (
+    CalibrationUnreadable,
+    DeadlinePassed,
+    Quantize,
+    QuantizeFailed,
+    Work,
+    in_child,
+    read_calibration,
+)
+from rightsizer_jobs.compress.recipes import Recipe, UnknownRecipe, recipe
+from rightsizer_jobs.contract import REASON_LIMIT, CompressAssignment, CompressOutcome, CompressReport
+
+GIB = 2**30
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+SPARE_BYTES = 64 * 2**20
+"""What else must fit beside the artefact: configuration, tokenizer, the file system's own needs."""
+
+FreeBytes = Callable[[Path], int]
+
+
+class VolumeFull(RuntimeError):
+    """The model volume has no room for the artefact; the message says how much is needed and free."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space of the volume that will hold ``folder``, which need not exist yet."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def compress(
+    assignment: CompressAssignment,
+    *,
+    quantize: Quantize = in_child,
+    free: FreeBytes = free_bytes,
+    clock: Callable[[], float] = time.monotonic,
+) -> CompressReport:
+    """Carry the assignment out and say how it ended."""
+    started = clock()
+    outcome: CompressOutcome = "Failed"
+    try:
+        manifest, reason = _make(assignment, quantize, free, lambda: assignment.deadline_s - (clock() - started))
+    except VolumeFull as error:
+        outcome, reason = "VolumeFull", str(error)
+    except (
+        UnknownRecipe, source.SourceUnreadable, CalibrationUnreadable, QuantizeFailed, DeadlinePassed, OSError
+    ) as error:  # fmt: skip
+        outcome, reason = ("VolumeFull" if _no_room(error) else "Failed"), f"{type(error).__name__}: {error}"
+    else:
+        return _report(
+            assignment,
+            "Succeeded",
+            reason,
+            clock() - started,
+            sha256=manifest.sha256,
+            size_bytes=manifest.size_bytes,
+            tool=manifest.tool,
+        )
+    return _report(assignment, outcome, reason, clock() - started)
+
+
+def _make(
+    assignment: CompressAssignment, quantize: Quantize, free: FreeBytes, time_left: Callable[[], float]
+) -> tuple[artefact.Manifest, str]:
+    row, target = recipe(assignment.recipe), Path(assignment.target_path)
+    weights = source.check(Path(assignment.source_path))
+    found = artefact.existing(target, row.name)
+    if found is not None:
+        return found, "already there, its digest is right"
+    _check_calibration(assignment, row)
+    _check_room(assignment, row, weights, free)
+    work = artefact.partial(target, assignment.attempt)
+    try:
+        quantize(_work(assignment, work, time_left()))
+        source.copy_companions(Path(assignment.source_path), work)
+        if time_left() <= 0:
+            raise DeadlinePassed(f"not done after {assignment.deadline_s:.0f} s")
+        return artefact.publish(work, target, recipe=row.name, tool=tool_version(row)), ""
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_calibration(assignment: CompressAssignment, row: Recipe) -> None:
+    if not row.needs_calibration:
+        return
+    if assignment.calibration_path is None:
+        raise CalibrationUnreadable(f"calibration_path is missing: recipe {row.name} needs calibration samples")
+    read_calibration(Path(assignment.calibration_path), assignment.calibration_samples)
+
+
+def _check_room(assignment: CompressAssignment, row: Recipe, weights: tuple[Path, ...], free: FreeBytes) -> None:
+    needed = source.artefact_bytes(source.tensors(weights), row) + SPARE_BYTES
+    there = free(Path(assignment.target_path).parent)
+    if there < needed:
+        raise VolumeFull(
+            f"the artefact needs {needed / GIB:.2f} GiB, the model volume has {there / GIB:.2f} GiB free; "
+            "enlarge the claim or delete old artefacts"
+        )
+
+
+def _work(assignment: CompressAssignment, folder: Path, deadline_s: float) -> Work:
+    return Work(
+        recipe=assignment.recipe,
+        source=assignment.source_path,
+        target=str(folder),
+        calibration=assignment.calibration_path,
+        samples=assignment.calibration_samples,
+        sequence_length=assignment.max_sequence_length,
+        deadline_s=max(deadline_s, 0.0),
+    )
+
+
+def _no_room(error: Exception) -> bool:
+    """Also when the tool, in its own process, ran out of room."""
+    if isinstance(error, OSError):
+        return error.errno in NO_ROOM
+    return isinstance(error, QuantizeFailed) and "No space left on device" in str(error)
+
+
+def tool_version(row: Recipe) -> str:
+    """The recipe's tool with its version, as installed here."""
+    try:
+        return f"{row.tool} {importlib.metadata.version(row.tool)}"
+    except importlib.metadata.PackageNotFoundError:
+        return row.tool
+
+
+def _report(
+    assignment: CompressAssignment, outcome: CompressOutcome, reason: str, seconds: float,
+    *, sha256: str | None = None, size_bytes: int = 0, tool: str = "",
+) -> CompressReport:  # fmt: skip
+    return CompressReport(
+        artefact=assignment.artefact,
+        attempt=assignment.attempt,
+        outcome=outcome,
+        reason=" ".join(reason.split())[:REASON_LIMIT],
+        seconds=round(seconds, 3),
+        sha256=sha256,
+        size_bytes=size_bytes,
+        tool=tool,
+    )
