@@ -1,0 +1,69 @@
+"""Entry of every Job: read the assignment, do it, leave the report as the termination message.
+
+Exit codes: 0 a valid report was written, whatever its outcome; 40 the assignment is invalid; 41 the report is too long; 1 a bug.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rightsizer_jobs.contract import (
+    ASSIGNMENT_VARIABLE,
+    CompressAssignment,
+    CompressReport,
+    ReportTooLong,
+    TrialAssignment,
+    TrialReport,
+    dump_report,
+    load_assignment,
+)
+
+REPORT_PATH_VARIABLE = "RIGHTSIZER_REPORT_PATH"
+TERMINATION_MESSAGE = "/dev/termination-log"
+EXIT_INVALID_ASSIGNMENT = 40
+EXIT_REPORT_TOO_LONG = 41
+LOG = logging.getLogger("rightsizer_jobs")
+
+
+def perform(assignment: TrialAssignment | CompressAssignment) -> TrialReport | CompressReport:
+    """Do it. Each kind imports only its own dependencies: the trial image has no model library, the compress image no client."""
+    if isinstance(assignment, CompressAssignment):
+        from rightsizer_jobs.compress.run import compress
+
+        return compress(assignment)
+    import uvloop
+
+    from rightsizer_jobs.trial.run import run
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(assignment))
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """The process's exit code."""
+    try:
+        assignment = load_assignment(environment.get(ASSIGNMENT_VARIABLE, ""))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or ASSIGNMENT_VARIABLE
+        LOG.error("invalid assignment in $%s: %s: %s", ASSIGNMENT_VARIABLE, field, first["msg"])
+        return EXIT_INVALID_ASSIGNMENT
+    report = perform(assignment)
+    try:
+        text = dump_report(report)
+    except ReportTooLong as error:
+        LOG.error("%s", error)
+        return EXIT_REPORT_TOO_LONG
+    Path(environment.get(REPORT_PATH_VARIABLE, TERMINATION_MESSAGE)).write_text(text)
+    LOG.info("report written: %s", report.outcome)
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    sys.exit(main(os.environ))

@@ -1,0 +1,195 @@
+"""Open loop from a schedule and closed loop at a concurrency, over any ``send``. Called by ``trial``.
+
+Open loop: a request leaves at its scheduled instant whatever the engine does. A ``watch`` looks at the live counts with every event and
+may stop the run within milliseconds. Requests that are cut then count as failed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from rightsizer_jobs.loadgen.arrivals import NANOSECONDS
+from rightsizer_jobs.loadgen.metrics import Window
+from rightsizer_jobs.loadgen.records import Exchange, Record
+
+Send = Callable[[int, Callable[[], None]], Awaitable[Exchange]]
+"""(request index, call back at the first token) -> exchange."""
+
+SPIN_NS = 2_000_000
+"""The event loop's timers are a millisecond coarse: the last two milliseconds before an instant are spent polling."""
+
+LEAD_NS = 50_000_000
+CUT = "cut: the run was stopped"
+
+
+@dataclass(slots=True)
+class Live:
+    """Counts of a run in progress, for its watch. ``unserved``: sent, no token yet."""
+
+    sent: int = 0
+    unserved: int = 0
+    finished: int = 0
+    failed: int = 0
+    refused: str = ""
+    """The failure that says that the engine is gone; empty: none."""
+
+
+Watch = Callable[[Live], str]
+"""Returns why the run must stop now; empty: go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's records by schedule, its measured window, and why it was stopped early (empty: it was not).
+
+    The window of a stopped run is all of it.
+    """
+
+    records: tuple[Record, ...]
+    window: Window
+    stopped: str = ""
+    live: Live = field(default_factory=Live)
+
+
+async def until(instant_ns: int) -> None:
+    """Sleep until an instant of the monotonic clock, to within a turn of the event loop."""
+    while (left := instant_ns - time.monotonic_ns()) > 0:
+        await asyncio.sleep((left - SPIN_NS) / NANOSECONDS if left > SPIN_NS else 0)
+
+
+class _Flight:
+    """Requests in flight: starts them, keeps their records, and raises the flag that ends the run."""
+
+    def __init__(self, send: Send, asked_tokens: int, watch: Watch) -> None:
+        self._send, self._asked, self._watch = send, asked_tokens, watch
+        self.live = Live()
+        self.records: list[Record] = []
+        self.tasks: set[asyncio.Task[Record]] = set()
+        self.over = asyncio.Event()
+        self.stopped = ""
+        self.broken: BaseException | None = None
+
+    async def request(self, index: int, scheduled_ns: int) -> Record:
+        """Send one request; its record is kept even when it is cut."""
+        waiting = True
+
+        def served() -> None:
+            nonlocal waiting
+            if waiting:
+                waiting = False
+                self.live.unserved -= 1
+
+        self.live.sent += 1
+        self.live.unserved += 1
+        started = time.monotonic_ns()
+        exchange = Exchange(started, failure=CUT)
+        try:
+            exchange = await self._send(index, served)
+        finally:
+            served()
+            record = Record(index, scheduled_ns, self._asked, exchange)
+            self.records.append(record)
+            self._count(exchange)
+        return record
+
+    def launch(self, index: int, scheduled_ns: int) -> asyncio.Task[Record]:
+        task = asyncio.create_task(self.request(index, scheduled_ns))
+        self.tasks.add(task)
+        task.add_done_callback(self._settle)
+        self.look()
+        return task
+
+    def _settle(self, task: asyncio.Task[Record]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # a bug: failures of the engine are values
+            self.broken = task.exception()
+            self.over.set()
+
+    def look(self) -> None:
+        if not self.stopped and (reason := self._watch(self.live)):
+            self.stopped = reason
+            self.over.set()
+
+    def _count(self, exchange: Exchange) -> None:
+        self.live.finished += 1
+        self.live.failed += bool(exchange.failure)
+        if exchange.refused:
+            self.live.refused = exchange.failure
+        self.look()
+
+    async def land(self) -> None:
+        """Cut what is still in flight."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.broken is not None:
+            raise self.broken
+
+
+async def open_loop(
+    send: Send, schedule: Sequence[int], *, ramp_s: float, measured_s: float, asked_tokens: int, watch: Watch
+) -> Run:
+    """Run a schedule (nanoseconds from the start).
+
+    Requests scheduled in [ramp, ramp + measured) count; arrivals go on until all of those are answered, so that the last of them
+    meets the same load as the first.
+    """
+    flight = _Flight(send, asked_tokens, watch)
+    start = time.monotonic_ns() + LEAD_NS
+    window = Window(start + round(ramp_s * NANOSECONDS), start + round((ramp_s + measured_s) * NANOSECONDS))
+    dispatcher = asyncio.create_task(_dispatch(flight, [start + instant for instant in schedule], window))
+    over = asyncio.create_task(flight.over.wait())
+    try:
+        await asyncio.wait({dispatcher, over}, return_when=asyncio.FIRST_COMPLETED)
+        if dispatcher.done():
+            dispatcher.result()
+    finally:
+        for task in (dispatcher, over):
+            task.cancel()
+        await asyncio.gather(dispatcher, over, return_exceptions=True)
+        await flight.land()
+    if flight.stopped:
+        window = Window(start, max(time.monotonic_ns(), start + 1))
+    records = sorted(flight.records, key=lambda record: record.index)
+    return Run(tuple(records), window, flight.stopped, flight.live)
+
+
+async def _dispatch(flight: _Flight, instants: Sequence[int], window: Window) -> None:
+    """Send at each instant until every counted request has its answer."""
+    counted: set[asyncio.Task[Record]] = set()
+    for index, instant in enumerate(instants):
+        await until(instant)
+        task = flight.launch(index, instant)
+        if window.start_ns <= instant < window.stop_ns:
+            counted.add(task)
+            task.add_done_callback(counted.discard)
+        elif instant >= window.stop_ns and not counted:
+            return
+    if counted:
+        await asyncio.wait(counted)
+
+
+async def closed_loop(send: Send, *, concurrency: int, seconds: float, asked_tokens: int, watch: Watch) -> Run:
+    """Keep ``concurrency`` requests in flight for ``seconds``; the last two thirds count."""
+    flight = _Flight(send, asked_tokens, watch)
+    start = time.monotonic_ns()
+    stop = start + round(seconds * NANOSECONDS)
+    window = Window(start + (stop - start) // 3, stop)
+    indices = iter(range(1 << 62))
+
+    async def worker() -> None:
+        while (now := time.monotonic_ns()) < stop:
+            if (await flight.request(next(indices), now)).failed:
+                await asyncio.sleep(0.05)  # an engine that refuses at once must not turn the loop into a flood
+
+    workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
+    try:
+        await asyncio.wait_for(flight.over.wait(), seconds)
+    except TimeoutError:
+        pass
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return Run(tuple(flight.records), window, flight.stopped, flight.live)

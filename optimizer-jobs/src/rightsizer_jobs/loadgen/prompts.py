@@ -1,0 +1,86 @@
+"""Synthetic prompts as token ids, of exact length, as ready request bodies. Pure but for reading the model's config.json.
+
+One seed gives the same bodies for every candidate and at every rate, except for the first tokens: a nonce (one per probe, so that no
+probe lives off the prefix cache of an earlier one) and the request's index (so that no request lives off another).
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+RING = 1 << 16
+"""Tokens drawn; a prompt is a window of them, so a body costs a copy and not a draw, also at thousands of requests a second."""
+
+STRIDE = 40503
+"""Odd, so that consecutive requests start at every offset of the ring before one repeats."""
+
+EDGE = 50
+"""One part in so many of the vocabulary is left out at both ends, where special tokens live."""
+
+
+class ModelUnreadable(ValueError):
+    """config.json is missing or does not give the vocabulary size."""
+
+
+def vocabulary_size(model_path: str) -> int:
+    """``vocab_size`` of config.json, also where it is nested under ``text_config``; raises ModelUnreadable."""
+    path = Path(model_path) / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelUnreadable(f"model_path: {path} cannot be read: {error}") from error
+    for part in (config, config.get("text_config") or {}):
+        size = part.get("vocab_size")
+        if isinstance(size, int) and size > 1:
+            return size
+    raise ModelUnreadable(f"model_path: {path} has no vocab_size")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBook:
+    """Request bodies of one workload for one served model."""
+
+    served_model_name: str
+    input_tokens: int
+    output_tokens: int
+    low: int
+    high: int
+    ring: bytes
+    width: int
+
+    @classmethod
+    def draw(
+        cls, *, served_model_name: str, input_tokens: int, output_tokens: int, vocabulary: int, seed: int
+    ) -> "PromptBook":
+        """Draw the token ring; token ids are padded with blanks to one width, so that a window is one slice."""
+        low, high = vocabulary // EDGE, vocabulary - vocabulary // EDGE
+        width = len(str(high)) + 1
+        tokens = random.Random(seed).choices(range(low, high), k=RING)
+        drawn = "".join(f"{token:{width - 1}d}," for token in tokens).encode()
+        ring = drawn * (1 + -(-input_tokens // RING))
+        return cls(served_model_name, input_tokens, output_tokens, low, high, ring, width)
+
+    def body(self, index: int, nonce: int) -> bytes:
+        """The JSON body of request ``index``."""
+        head = self._digits(nonce) + self._digits(index)
+        kept = head[: self.input_tokens]
+        start = (index * STRIDE) % RING
+        stop = start + self.input_tokens - len(kept)
+        window = self.ring[start * self.width : stop * self.width]
+        prompt = b",".join([str(token).encode() for token in kept] + ([window.rstrip(b",")] if window else []))
+        return b'{"model":%s,"prompt":[%s],"max_tokens":%d%s' % (
+            json.dumps(self.served_model_name).encode(), prompt, self.output_tokens, TAIL,
+        )  # fmt: skip
+
+    def _digits(self, number: int) -> list[int]:
+        """A number below base**2 as two tokens of the allowed range."""
+        base = self.high - self.low
+        return [self.low + number // base % base, self.low + number % base]
+
+
+TAIL = (
+    b',"temperature":0,"ignore_eos":true,"skip_special_tokens":false'
+    b',"stream":true,"stream_options":{"include_usage":true}}'
+)
+"""Exact lengths: ignore_eos. Special tokens stay visible, so that every token makes a content chunk."""

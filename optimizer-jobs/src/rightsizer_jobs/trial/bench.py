@@ -1,0 +1,105 @@
+"""The bench a trial is measured on: session, engines, prompts and records file. Made by ``run``; steps use it and decide nothing here."""
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from rightsizer_jobs.contract import TrialAssignment
+from rightsizer_jobs.engines import connect
+from rightsizer_jobs.engines.engine import Engine, Sample
+from rightsizer_jobs.loadgen.client import complete
+from rightsizer_jobs.loadgen.load import Send
+from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
+from rightsizer_jobs.loadgen.records import Exchange, Record, append_records
+from rightsizer_jobs.trial.findings import Findings, Stop
+
+LOG = logging.getLogger(__name__)
+SAMPLE_EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Bench:
+    """``runs`` counts the runs made, so that each has a nonce of its own in its prompts."""
+
+    assignment: TrialAssignment
+    session: aiohttp.ClientSession
+    engines: tuple[Engine, ...]
+    books: tuple[PromptBook, ...]
+    findings: Findings
+    runs: int = 0
+    _unwritable: bool = field(default=False, repr=False)
+
+    @classmethod
+    def set_up(cls, assignment: TrialAssignment, session: aiohttp.ClientSession, findings: Findings) -> "Bench":
+        """Raises prompts.ModelUnreadable where the model's config.json does not give the vocabulary."""
+        vocabulary = vocabulary_size(assignment.model_path)
+        books = tuple(
+            PromptBook.draw(
+                served_model_name=endpoint.served_model_name,
+                input_tokens=assignment.workload.input_tokens,
+                output_tokens=assignment.workload.output_tokens,
+                vocabulary=vocabulary,
+                seed=assignment.seed,
+            )
+            for endpoint in assignment.endpoints
+        )
+        engines = tuple(connect(session, endpoint) for endpoint in assignment.endpoints)
+        return cls(assignment, session, engines, books, findings)
+
+    def sender(self, timeout_s: float | None = None) -> Send:
+        """A ``send`` for one run, with a fresh nonce; requests go round robin over the engines."""
+        self.runs += 1
+        nonce = zlib.crc32(
+            f"{self.assignment.run_uid}/{self.assignment.purpose}/{self.assignment.attempt}/{self.runs}".encode()
+        )
+        limit = self.assignment.deadlines.request_s if timeout_s is None else timeout_s
+
+        async def send(index: int, on_first: Callable[[], None]) -> Exchange:
+            turn = index % len(self.engines)
+            body = self.books[turn].body(index, nonce)
+            return await complete(
+                self.session, self.engines[turn].completions_url, body, timeout_s=limit, on_first=on_first
+            )
+
+        return send
+
+    async def check_alive(self, during: str) -> None:
+        """Raises Stop(EngineFailed) when an engine no longer answers or has restarted since it became ready."""
+        for number, engine in enumerate(self.engines):
+            health = await engine.health()
+            if health.refused:
+                raise Stop("EngineFailed", f"the engine stopped during {during}: {health.problem}")
+            start = (await engine.sample()).process_start
+            known = self.findings.engine_starts[number]
+            if start is not None and known is not None and start != known:
+                raise Stop("EngineFailed", f"the engine restarted during {during}: its process start time changed")
+
+    async def sampled(self, samples: list[dict[str, Any]]) -> None:
+        """Read every engine's own metrics once a second until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for number, engine in enumerate(self.engines):
+                sample: Sample = await engine.sample()
+                samples.append({"engine": number, "at": round(loop.time(), 3), **asdict(sample)})
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    async def keep(self, step: str, records: Iterable[Record], samples: Iterable[dict[str, Any]] = ()) -> None:
+        """Write full records where a folder is given. A folder that cannot be written costs the records, not the trial."""
+        assignment = self.assignment
+        if assignment.records_dir is None or self._unwritable:
+            return
+        name = f"{assignment.candidate}-{assignment.purpose.lower()}-{assignment.attempt}.jsonl.gz"
+        path = Path(assignment.records_dir) / name
+        try:
+            await asyncio.to_thread(append_records, path, step, list(records), list(samples))
+        except OSError as error:
+            self._unwritable = True
+            LOG.warning("records are not kept: %s", error)
+        else:
+            self.findings.records = str(path)

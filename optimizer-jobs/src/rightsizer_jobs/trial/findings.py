@@ -1,0 +1,89 @@
+"""What a trial knows so far, and the stop that ends it. Whatever happens, a report is made from here."""
+
+import time
+from dataclasses import dataclass, field
+
+from rightsizer_jobs.contract import (
+    REASON_LIMIT,
+    Answers,
+    Capacity,
+    ClientHealth,
+    Metric,
+    Probe,
+    Saturation,
+    TrialAssignment,
+    TrialOutcome,
+    TrialReport,
+)
+from rightsizer_jobs.loadgen.metrics import rounded
+
+
+class Stop(Exception):
+    """The trial ends here with an outcome and its reason."""
+
+    def __init__(self, outcome: TrialOutcome, reason: str) -> None:
+        super().__init__(f"{outcome}: {reason}")
+        self.outcome: TrialOutcome = outcome
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Findings:
+    """Filled step by step; ``started`` is the monotonic second at which the client began."""
+
+    assignment: TrialAssignment
+    started: float = field(default_factory=time.monotonic)
+    ready_s: float | None = None
+    engine_starts: tuple[float | None, ...] = ()
+    idle_ms: dict[Metric, float] | None = None
+    answers: Answers | None = None
+    saturation: Saturation | None = None
+    probes: list[Probe] = field(default_factory=list)
+    capacity: Capacity | None = None
+    client: ClientHealth | None = None
+    records: str | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def left_s(self) -> float:
+        """Seconds until the deadline of the whole trial."""
+        return self.assignment.deadlines.total_s - self.elapsed_s
+
+    def report(self, outcome: TrialOutcome, reason: str) -> TrialReport:
+        assignment = self.assignment
+        return TrialReport(
+            purpose=assignment.purpose,
+            candidate=assignment.candidate,
+            attempt=assignment.attempt,
+            seed=assignment.seed,
+            outcome=outcome,
+            reason=shorten(reason),
+            ready_s=None if self.ready_s is None else rounded(self.ready_s),
+            engine_start=next((start for start in self.engine_starts if start is not None), None),
+            engine_s=round(self.elapsed_s, 1),
+            idle_ms=self.idle_ms,
+            answers=self.answers,
+            saturation=self.saturation,
+            probes=tuple(self.probes),
+            capacity=self.capacity and short_capacity(self.capacity),
+            client=self.client,
+            records=self.records,
+        )
+
+
+def short_capacity(capacity: Capacity) -> Capacity:
+    """Figures rounded to what they are worth."""
+    return Capacity(
+        rate_rps=rounded(capacity.rate_rps),
+        standard_error=rounded(capacity.standard_error),
+        lower_rps=rounded(capacity.lower_rps),
+        slope=rounded(capacity.slope),
+        bound=capacity.bound,
+    )
+
+
+def shorten(reason: str) -> str:
+    """Cut to what the report takes; the limit counts bytes in the termination message, so plain ASCII counts as it stands."""
+    return reason if len(reason) <= REASON_LIMIT else reason[: REASON_LIMIT - 3] + "..."

@@ -1,0 +1,91 @@
+"""One open-loop run at one rate, watched, believed or void, and summarised. Called by ``run`` for probes, certification and verification."""
+
+import asyncio
+import logging
+from typing import Any
+
+from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_jobs.loadgen.arrivals import schedule
+from rightsizer_jobs.loadgen.health import Watchman, believe
+from rightsizer_jobs.loadgen.load import Live, Run, Watch, open_loop
+from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
+from rightsizer_jobs.trial.bench import Bench
+from rightsizer_jobs.trial.findings import Stop
+
+LOG = logging.getLogger(__name__)
+
+QUEUE_FACTOR = 4
+QUEUE_FLOOR = 16
+"""A queue of unserved requests longer than 4 x rate x TTFT limit cannot recover; below the floor it may be a burst."""
+
+FALLBACK_IDLE_FACTOR = 10
+"""Without a TTFT limit the queue is judged by the E2E limit, else by ten times the idle TTFT."""
+
+
+def queue_limit(rate_rps: float, slo: Slo, idle_ttft_ms: float) -> float:
+    """Unserved requests at which a run is stopped."""
+    ttft_ms = slo.ttft_ms or slo.e2e_ms or FALLBACK_IDLE_FACTOR * idle_ttft_ms
+    return max(QUEUE_FLOOR, QUEUE_FACTOR * rate_rps * ttft_ms / 1000)
+
+
+def overload_watch(rate_rps: float, limit: float) -> Watch:
+    def watch(live: Live) -> str:
+        if live.refused:
+            return f"the engine broke the connection: {live.refused}"
+        if live.unserved > limit:
+            return (
+                f"overload at {rate_rps:.3g} requests/s: {live.unserved} requests without a token, allowed {limit:.0f}"
+            )
+        return ""
+
+    return watch
+
+
+async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, name: str) -> Probe:
+    """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is an aborted probe."""
+    assignment = bench.assignment
+    idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
+    watch = overload_watch(rate_rps, queue_limit(rate_rps, assignment.slo, idle))
+    run, watchman, samples = await _run(bench, rate_rps, ramp_s, measured_s, watch)
+    await bench.keep(name, run.records, samples)
+    if run.live.refused:
+        await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
+    if void := believe(run, watchman, assignment.slo):
+        raise Stop("Void", f"{name} at {rate_rps:.3g} requests/s: {void}")
+    summary = summarise(
+        run.records,
+        run.window,
+        rate_rps=rate_rps,
+        slo=assignment.slo,
+        block_s=assignment.measurement.block_s,
+        aborted=bool(run.stopped),
+    )
+    counted = [record for record in run.records if run.window.counts(record)]
+    joint, chunk = joint_share(counted, assignment.slo), tokens_per_chunk(counted)
+    LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
+    await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
+    return summary
+
+
+async def _run(
+    bench: Bench, rate_rps: float, ramp_s: float, measured_s: float, watch: Watch
+) -> tuple[Run, Watchman, list[dict[str, Any]]]:
+    assignment = bench.assignment
+    tail_s = assignment.deadlines.request_s
+    instants = schedule(assignment.workload.arrivals, rate_rps, ramp_s + measured_s + tail_s, assignment.seed)
+    samples: list[dict[str, Any]] = []
+    sampling = asyncio.create_task(bench.sampled(samples))
+    try:
+        async with Watchman() as watchman:
+            run = await open_loop(
+                bench.sender(),
+                instants,
+                ramp_s=ramp_s,
+                measured_s=measured_s,
+                asked_tokens=assignment.workload.output_tokens,
+                watch=watch,
+            )
+    finally:
+        sampling.cancel()
+    bench.findings.client = watchman.health(run.records)
+    return run, watchman, samples

@@ -1,0 +1,105 @@
+"""The straight line of a trial, by purpose, and its deadlines: always ends in a report. Called by ``__main__`` and by tests."""
+
+import asyncio
+import logging
+import signal
+
+from rightsizer_jobs.contract import TrialAssignment, TrialReport
+from rightsizer_jobs.loadgen.client import open_session
+from rightsizer_jobs.loadgen.prompts import ModelUnreadable
+from rightsizer_jobs.stats import holds
+from rightsizer_jobs.trial import search, steps
+from rightsizer_jobs.trial.bench import Bench
+from rightsizer_jobs.trial.findings import Findings, Stop
+from rightsizer_jobs.trial.probing import probe
+
+LOG = logging.getLogger(__name__)
+
+
+async def run(assignment: TrialAssignment) -> TrialReport:
+    """Measure and report. Every end but a bug is a report: a stop, the total deadline, SIGTERM."""
+    findings = Findings(assignment)
+    task = asyncio.ensure_future(_measure(assignment, findings))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        stop = await asyncio.wait_for(task, assignment.deadlines.total_s)
+    except TimeoutError:
+        stop = Stop("Void", f"the trial ran past its {assignment.deadlines.total_s:g} s")
+    except asyncio.CancelledError:
+        stop = Stop("Void", "the client was told to stop (SIGTERM): the pod was disrupted or deleted")
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    LOG.info("%s: %s", stop.outcome, stop.reason)
+    return findings.report(stop.outcome, stop.reason)
+
+
+async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
+    """The end of the trial as a value."""
+    try:
+        async with open_session() as session:
+            bench = Bench.set_up(assignment, session, findings)
+            await steps.ready(bench)
+            await steps.first_token(bench)
+            if assignment.purpose == "Explore":
+                return await _explore(bench)
+            return await _hold(bench)
+    except ModelUnreadable as error:
+        return Stop("Void", str(error))
+    except Stop as stop:
+        return stop
+
+
+async def _explore(bench: Bench) -> Stop:
+    """Quality first: it is cheaper than a capacity nobody may use."""
+    await steps.sane(bench)
+    await steps.quality(bench)
+    await steps.warm_up(bench)
+    loop, findings = asyncio.get_running_loop(), bench.findings
+    began = loop.time()
+    saturation = await steps.saturate(bench)
+    while True:
+        situation = search.Situation(
+            probes=tuple(findings.probes),
+            saturation_rps=saturation.rps,
+            slo=bench.assignment.slo,
+            measurement=bench.assignment.measurement,
+            spent_s=loop.time() - began,
+            left_s=findings.left_s() - _drain_s(bench),
+            rate_to_beat_rps=bench.assignment.rate_to_beat_rps,
+        )
+        step = search.decide(situation)
+        if isinstance(step, search.Done):
+            findings.capacity = step.capacity
+            return Stop(step.outcome, step.reason)
+        name = f"probe {len(findings.probes) + 1}"
+        findings.probes.append(
+            await probe(bench, step.rate_rps, ramp_s=situation.ramp_s, measured_s=step.seconds, name=name)
+        )
+
+
+def _drain_s(bench: Bench) -> float:
+    """What the last requests of a probe may take beyond it: three idle requests, as they slow each other down."""
+    return 3 * (bench.findings.idle_ms or {}).get("e2e", 1000.0) / 1000
+
+
+async def _hold(bench: Bench) -> Stop:
+    """Certify and Verify: one rate for ``hold_s``; every limit must be met."""
+    assignment, measurement = bench.assignment, bench.assignment.measurement
+    if assignment.rate_rps is None:
+        return Stop("Void", f"a {assignment.purpose} assignment needs rate_rps")
+    await steps.sane(bench)
+    await steps.quality(bench)
+    if assignment.purpose == "Certify":
+        await steps.warm_up(bench)
+    name = "certification" if assignment.purpose == "Certify" else "verification"
+    held = await probe(
+        bench,
+        assignment.rate_rps,
+        ramp_s=min(measurement.warmup_block_s, measurement.hold_s / 3),
+        measured_s=measurement.hold_s,
+        name=name,
+    )
+    bench.findings.probes.append(held)
+    if holds(held, assignment.slo):
+        return Stop("Succeeded", f"every limit held at {held.rate_rps:.3g} requests/s for {held.seconds:.0f} s")
+    return Stop("MissedSLO", search.missed([held], assignment.slo))

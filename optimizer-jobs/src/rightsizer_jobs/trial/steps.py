@@ -1,0 +1,228 @@
+"""The steps before the probes: ready, first token, sane, quality, warm, saturation. Called by ``run`` in that order.
+
+Each one returns what it found or raises Stop with the outcome and the reason.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from rightsizer_jobs.contract import Metric, Saturation, Slo
+from rightsizer_jobs.engines.engine import Engine
+from rightsizer_jobs.loadgen.load import Live, Run, closed_loop
+from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
+from rightsizer_jobs.loadgen.records import Exchange, Record
+from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
+from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, http_chooser
+from rightsizer_jobs.trial.bench import Bench
+from rightsizer_jobs.trial.findings import Stop
+
+LOG = logging.getLogger(__name__)
+POLL_S = 0.5
+WARM_CHANGE = 0.10
+"""Two warm-up blocks agree when their time per token differs by less."""
+
+WARM_CONCURRENCY = 8
+QUALITY_CONCURRENCY = 16
+FAILED_SHARE = 0.05
+"""More failures than this among saturating requests and the engine is broken, not slow."""
+
+
+async def ready(bench: Bench) -> None:
+    """Wait until every engine serves its model; Stop(EngineFailed) after ``ready_s``."""
+    findings, limit = bench.findings, bench.assignment.deadlines.ready_s
+    for engine in bench.engines:
+        while (health := await engine.health()).ready is False:
+            if health.wrong_model:
+                raise Stop("EngineFailed", f"the engine serves another model: {health.problem}")
+            if findings.elapsed_s > limit:
+                raise Stop("EngineFailed", f"not ready within {limit:g} s: {health.problem}")
+            await asyncio.sleep(POLL_S)
+    findings.ready_s = findings.elapsed_s
+    findings.engine_starts = tuple([(await engine.sample()).process_start for engine in bench.engines])
+    LOG.info("ready after %.1f s", findings.ready_s)
+
+
+async def first_token(bench: Bench) -> None:
+    """One request to every engine: Stop(EngineHung) when a healthy engine gives no token within ``first_token_s``."""
+    limit = bench.assignment.deadlines.first_token_s
+    send = bench.sender(timeout_s=limit + bench.assignment.deadlines.request_s)
+    for number in range(len(bench.engines)):
+        arrived = asyncio.Event()
+        request = asyncio.ensure_future(send(number, arrived.set))
+        waiter = asyncio.create_task(arrived.wait())
+        await asyncio.wait({request, waiter}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        if not arrived.is_set() and not request.done():
+            request.cancel()
+            await _hung(bench.engines[number], limit)
+        _sound(await request, bench)
+
+
+async def _hung(engine: Engine, limit: float) -> None:
+    health = await engine.health()
+    if health.refused:
+        raise Stop("EngineFailed", f"the engine stopped at the first request: {health.problem}")
+    state = "still reports healthy" if health.ready else health.problem
+    raise Stop("EngineHung", f"no token within {limit:g} s of the first request; the engine {state}")
+
+
+def _sound(exchange: Exchange, bench: Bench) -> None:
+    """A single request on an idle engine must succeed with the exact lengths asked for."""
+    workload = bench.assignment.workload
+    if exchange.failure:
+        raise Stop("EngineFailed", f"a single request failed: {exchange.failure}")
+    if exchange.output_tokens != workload.output_tokens:
+        raise Stop("EngineFailed", f"asked for {workload.output_tokens} tokens, got {exchange.output_tokens}")
+    if exchange.prompt_tokens and exchange.prompt_tokens != workload.input_tokens:
+        raise Stop(
+            "EngineFailed", f"sent a prompt of {workload.input_tokens} tokens, it counted {exchange.prompt_tokens}"
+        )
+
+
+async def sane(bench: Bench) -> dict[Metric, float]:
+    """p50 of single requests on the idle engine; Stop(MissedSLO) when they already miss a limit: no rate can meet it."""
+    send, records = bench.sender(), []
+    for index in range(bench.assignment.measurement.sanity_requests):
+        now = time.monotonic_ns()
+        exchange = await send(index, lambda: None)
+        _sound(exchange, bench)
+        records.append(Record(index, now, bench.assignment.workload.output_tokens, exchange))
+    await bench.keep("sane", records)
+    bench.findings.idle_ms = idle = idle_figures(records)
+    LOG.info("idle %s", idle)
+    if missing := idle_misses(idle, bench.assignment.slo):
+        raise Stop("MissedSLO", f"a single request on the idle engine already misses: {missing}")
+    return idle
+
+
+def idle_figures(records: Sequence[Record]) -> dict[Metric, float]:
+    """The median of each metric that is defined, milliseconds."""
+    values = {
+        metric: [value for record in records for value in formula(record)] for metric, formula in FORMULAS.items()
+    }
+    return {metric: rounded(percentile(found, 50)) for metric, found in values.items() if found}
+
+
+def idle_misses(idle: dict[Metric, float], slo: Slo) -> str:
+    return ", ".join(
+        f"p50 {metric} {idle[metric]:.4g} ms against {limit:g} ms"
+        for metric, limit in slo.limits().items()
+        if metric in idle and idle[metric] > limit
+    )
+
+
+async def quality(bench: Bench) -> None:
+    """Ask the questions, if any; Stop(FailedQuality) or, outside of Verify, Stop(Undecided)."""
+    assignment = bench.assignment
+    if assignment.questions is None:
+        return
+    try:
+        scored = await _score(bench)
+    except QuestionSetUnreadable as error:
+        raise Stop("Void", str(error)) from error
+    except ScoringFailed as error:
+        await bench.check_alive("the questions")
+        raise Stop("EngineFailed", str(error)) from error
+    bench.findings.answers = scored.answers
+    LOG.info("quality %s asked, %s unscored, %s", scored.answers.asked, scored.unscored, scored.verdict)
+    _settle(scored, assignment.max_drop_points, tolerate_undecided=assignment.purpose == "Verify")
+    await bench.check_alive("the questions")
+
+
+async def _score(bench: Bench) -> Scored:
+    assignment = bench.assignment
+    assert assignment.questions is not None
+    questions = await asyncio.to_thread(read_questions, assignment.questions)
+    chooser = http_chooser(
+        bench.session,
+        [engine.completions_url for engine in bench.engines],
+        assignment.endpoints[0].served_model_name,
+        timeout_s=assignment.deadlines.request_s,
+    )
+    baseline = assignment.baseline_answers
+    margin = None if baseline is None else Margin(baseline, assignment.max_drop_points, assignment.confidence_percent)
+    return await ask(questions, chooser, concurrency=QUALITY_CONCURRENCY * len(bench.engines), margin=margin)
+
+
+def _settle(scored: Scored, allowed: float, *, tolerate_undecided: bool) -> None:
+    verdict = scored.verdict
+    if verdict is None:
+        if scored.unscored == scored.answers.asked:
+            raise Stop(
+                "FailedQuality", f"no choice was among the likeliest tokens in any of {scored.unscored} questions"
+            )
+        return
+    figures = (
+        f"drop {verdict.drop_points:.2f} points ({verdict.lower_points:.2f} to {verdict.upper_points:.2f}), allowed {allowed:g}; "
+        f"{verdict.lost} lost and {verdict.won} won of {verdict.asked}"
+    )
+    if verdict.settled == "Fail":
+        raise Stop("FailedQuality", figures)
+    if verdict.settled == "Undecided" and not tolerate_undecided:
+        raise Stop("Undecided", f"the questions ran out: {figures}")
+
+
+async def warm_up(bench: Bench) -> None:
+    """Load in blocks until two of them agree in time per token: compile and graph capture are then behind."""
+    measurement = bench.assignment.measurement
+    before: float | None = None
+    for number in range(measurement.warmup_max_blocks):
+        run = await _closed(bench, WARM_CONCURRENCY * len(bench.engines), measurement.warmup_block_s, "warm-up")
+        pace = pace_ms(run.records)
+        LOG.info("warm-up block %d: %.4g ms a token", number + 1, pace)
+        if before is not None and abs(pace - before) < WARM_CHANGE * max(pace, before):
+            return
+        before = pace
+    LOG.warning("the engine did not settle within %d warm-up blocks", measurement.warmup_max_blocks)
+
+
+def pace_ms(records: Sequence[Record]) -> float:
+    """Median time per token of the requests that ended, or of whole answers where they have one token; nan: none ended."""
+    ended = [record for record in records if not record.failed]
+    paces = [value for record in ended for value in FORMULAS["tpot"](record) or FORMULAS["e2e"](record)]
+    return percentile(paces, 50)
+
+
+async def saturate(bench: Bench) -> Saturation:
+    """Closed loop: the throughput no open loop can exceed. Stop(CannotBeat) when that is below the rate to beat."""
+    measurement, workload = bench.assignment.measurement, bench.assignment.workload
+    run = await _closed(bench, measurement.saturation_concurrency, measurement.saturation_s, "saturation")
+    await bench.keep("saturation", run.records)
+    tokens = output_rate(run.records, run.window)
+    if tokens == 0:
+        raise Stop("EngineHung", f"no token in {run.window.seconds:.0f} s of saturation")
+    saturation = Saturation(
+        rps=rounded(tokens / workload.output_tokens),
+        output_tps=rounded(tokens),
+        concurrency=measurement.saturation_concurrency,
+    )
+    bench.findings.saturation = saturation
+    LOG.info("saturation %s", saturation)
+    needed = bench.assignment.rate_to_beat_rps
+    if needed is not None and saturation.rps < needed:
+        raise Stop("CannotBeat", f"saturates at {saturation.rps:.3g} requests/s, below the {needed:.3g} needed to win")
+    return saturation
+
+
+async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> Run:
+    def watch(live: Live) -> str:
+        return live.refused
+
+    run = await closed_loop(
+        bench.sender(),
+        concurrency=concurrency,
+        seconds=seconds,
+        asked_tokens=bench.assignment.workload.output_tokens,
+        watch=watch,
+    )
+    await bench.check_alive(name)
+    failed = [
+        record.exchange.failure
+        for record in run.records
+        if record.failed and not record.exchange.failure.startswith("cut")
+    ]
+    if len(failed) > FAILED_SHARE * max(20, len(run.records)):
+        raise Stop("EngineFailed", f"{len(failed)} of {len(run.records)} requests failed in {name}: {failed[0]}")
+    return run
