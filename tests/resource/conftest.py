@@ -1,4 +1,4 @@
-"""What the API server and the types accept, refuse and store. What the operator does with an accepted object is tested elsewhere."""
+"""What the API server and the types accept, refuse and store. What the operator does then is tested elsewhere."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
 """Bad objects are refused by the API server with a message that names the field and what is wanted instead.
 
-One line each: what is wrong, where, the bad value, a part of the message. The types refuse the same ones, so an object that
-predates a rule is refused by the operator in the same words.
+One line each: what is wrong, where, the bad value, a part of the message. The types refuse the same ones: the operator
+stops at an object that predates a rule.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,12 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("a demand with a unit", "workload.static.requestRate", "5.5/s", DECIMAL),
     ("a demand in scientific notation", "workload.static.requestRate", "1e3", DECIMAL),
     ("requests without input", "workload.static", {**STATIC, "inputTokens": 0}, "should be greater than or equal to 1"),
-    ("unknown arrivals", "workload.static", {**STATIC, "arrivals": "Bursty"}, 'supported values: "Poisson", "Constant"'),
+    (
+        "unknown arrivals",
+        "workload.static",
+        {**STATIC, "arrivals": "Bursty"},
+        'supported values: "Poisson", "Constant"',
+    ),
     ("no question set", "quality.questionSet", ABSENT, "spec.quality.questionSet: Required value"),
     ("a question set outside the volume", "quality.questionSet.path", "../q.jsonl", PATH),
     ("a short digest", "quality.questionSet.sha256", "abc", "must be a SHA-256 digest: 64 hexadecimal digits"),

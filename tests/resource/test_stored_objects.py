@@ -1,13 +1,15 @@
-"""What the API server keeps: nothing pruned, defaults as the types have them, status apart from spec, frozen fields frozen."""
+"""What the API server keeps: nothing pruned, the types' defaults, status apart from spec, frozen fields frozen."""
 
+import copy
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from e2e.embedded.client import Client, Refused
+from e2e.embedded.client import Client, Refused, wait_for
 from e2e.embedded.controlplane import ControlPlane
 from rightsizer_operator.resource import crd
 from rightsizer_operator.resource.run import RunSpec, RunStatus
@@ -15,7 +17,7 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import InferenceDeploymentStatus
 from tests.resource import samples
 
-INFDEP, RUN = "InferenceDeployment", "OptimizationRun"
+INFDEP = "InferenceDeployment"
 
 
 def patched(api: Client, stored: samples.Object, body: Any, *, subresource: str = "") -> samples.Object:
@@ -122,16 +124,16 @@ def test_an_emergency_off_is_accepted_on_every_good_object(api: Client, namespac
         assert patched(api, stored, STOP)["spec"]["updatePolicy"]["mode"] == "Off"
 
 
-LOOSE_NAME = "loose"
+LOOSE = "loose.test"
+CRD = "CustomResourceDefinition"
 
 
-def loose_group() -> samples.Object:
-    """Our CRD as it would be without any rule or bound, in a group of its own."""
-    definition = json.loads(json.dumps(crd.definition(samples.kind("infdep"))).replace(crd.GROUP, f"{LOOSE_NAME}.test"))
-    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    definition["spec"]["names"].pop("shortNames")
-    strip(schema)
-    return definition
+def elsewhere(definition: samples.Object) -> samples.Object:
+    """A CRD moved into a group of its own, so that it stands beside the real one."""
+    moved: samples.Object = json.loads(json.dumps(definition).replace(crd.GROUP, LOOSE))
+    for word in ("shortNames", "categories"):
+        moved["spec"]["names"].pop(word)
+    return moved
 
 
 def strip(schema: samples.Object) -> None:
@@ -156,17 +158,99 @@ PREDATES = {
 }
 
 
+def judged(api: Client, manifest: samples.Object, message: str) -> bool:
+    """Whether the API server serves the kind by now and judges the object as said (empty: accepts it)."""
+    try:
+        api.create(manifest, dry_run=True)
+    except (Refused, LookupError) as refused:
+        return bool(message) and message in str(refused)
+    return not message
+
+
 def test_an_emergency_off_is_accepted_on_an_object_older_than_every_rule(api: Client, namespace: str) -> None:
-    loose = loose_group()
-    api.create(loose)
-    bad = samples.infdep(name=LOOSE_NAME, namespace=namespace)
+    strict = elsewhere(crd.definition(samples.kind("infdep")))
+    loose = copy.deepcopy(strict)
+    strip(loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    old = {**samples.infdep(name="old", namespace=namespace), "apiVersion": f"{LOOSE}/{crd.VERSION}"}
     for path, value in PREDATES.items():
-        bad = samples.changed(bad, f"spec.{path}", value)
-    bad["apiVersion"] = f"{LOOSE_NAME}.test/{crd.VERSION}"
-    stored = created_once_served(api, bad)
-    strict = json.loads(json.dumps(crd.definition(samples.kind("infdep"))).replace(crd.GROUP, f"{LOOSE_NAME}.test"))
-    strict["spec"]["names"].pop("shortNames")
-    api.apply(strict, force=True)
-    refused_once_strict(api, {**bad, "metadata": {**bad["metadata"], "name": "new"}})
-    assert patched(api, stored, STOP)["spec"]["updatePolicy"]["mode"] == "Off"
-    api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", loose["metadata"]["name"])
+        old = samples.changed(old, f"spec.{path}", value)
+    try:
+        api.create(loose)
+        wait_for(lambda: judged(api, old, ""), "the loose kind to be served")
+        stored = api.create(old)
+        api.apply(strict, force=True)
+        wait_for(lambda: judged(api, samples.changed(old, "metadata.name", "new"), "must be greater"), "the rules")
+        assert patched(api, stored, STOP)["spec"]["updatePolicy"]["mode"] == "Off"
+    finally:
+        api.delete("apiextensions.k8s.io/v1", CRD, strict["metadata"]["name"])
+
+
+def kubectl_says(kubectl: Path, plane: ControlPlane, *arguments: str, given: str = "") -> tuple[int, str]:
+    command = [kubectl, "--kubeconfig", plane.kubeconfig, *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_short_names_and_the_category_are_discovered(api: Client) -> None:
+    resources = {found["name"]: found for found in api.request(f"/apis/{crd.GROUP}/{crd.VERSION}")["resources"]}
+    for kind in crd.KINDS:
+        assert resources[kind.plural]["shortNames"] == [kind.short]
+        assert resources[kind.plural]["categories"] == ["inference"]
+        assert f"{kind.plural}/status" in resources
+        assert f"{kind.plural}/scale" not in resources
+
+
+def test_selectable_fields_select(api: Client, namespace: str) -> None:
+    api.create(samples.infdep(namespace=namespace))
+    path = api.path(samples.API_VERSION, INFDEP, None, namespace)
+    for value, found in (("support-chat", 1), ("other", 0)):
+        assert len(api.request(f"{path}?fieldSelector=spec.targetRef.name%3D{value}")["items"]) == found
+
+
+def test_kubectl_get_tells_what_is_going_on(
+    api: Client, namespace: str, control_plane: ControlPlane, kubectl: Path
+) -> None:
+    stored = api.create(samples.infdep(namespace=namespace))
+    status = {
+        "phase": "Measuring",
+        "activity": "trial 3 of 24: int8 at 4.1 requests/s",
+        "conditions": [
+            {"type": "Ready", "status": "True", "reason": "Accepted"},
+            {"type": "Optimized", "status": "Unknown", "reason": "Measuring"},
+        ],
+        "current": {"engine": "VLLM", "gpus": 4},
+        "proposal": {"hash": "0123456789ab", "candidate": "int8", "gpus": "4 -> 2", "configuration": {"gpus": 2}},
+    }
+    patched(api, stored, {"status": status}, subresource="status")
+    code, table = kubectl_says(kubectl, control_plane, "get", "infdep,optrun", "-n", namespace)
+    header, row = table.strip().splitlines()
+    assert code == 0
+    assert " ".join(header.split()) == "NAME TARGET MODE ENGINE GPUS PROPOSED PHASE READY OPTIMIZED AGE ACTIVITY"
+    assert row.split()[1:9] == ["support-chat", "Manual", "VLLM", "4", "2", "Measuring", "True", "Unknown"]
+    assert row.endswith("trial 3 of 24: int8 at 4.1 requests/s")
+
+
+def test_kubectl_explains_every_kind(control_plane: ControlPlane, kubectl: Path) -> None:
+    for path, words in (
+        ("infdep.spec.quality.maxDropPoints", "Largest allowed drop in accuracy"),
+        ("optrun.status.trials.report", "as it came"),
+    ):
+        code, text = kubectl_says(kubectl, control_plane, "explain", path)
+        assert code == 0
+        assert words in " ".join(text.split())
+
+
+def test_a_bare_off_in_yaml_is_refused_and_a_quoted_one_is_not(
+    namespace: str, control_plane: ControlPlane, kubectl: Path
+) -> None:
+    text = yaml.safe_dump(samples.changed(samples.infdep(namespace=namespace), "spec.updatePolicy.mode", "Off"))
+    assert "mode: 'Off'" in text
+    assert kubectl_says(kubectl, control_plane, "apply", "-f", "-", given=text)[0] == 0
+    code, said = kubectl_says(kubectl, control_plane, "apply", "-f", "-", given=text.replace("'Off'", "Off"))
+    assert (code, "spec.updatePolicy.mode" in said, "boolean" in said) == (1, True, True)
+
+
+def test_an_unknown_field_is_named_by_kubectl(namespace: str, control_plane: ControlPlane, kubectl: Path) -> None:
+    text = yaml.safe_dump(samples.changed(samples.infdep(namespace=namespace), "spec.slo.tftMs", 800))
+    code, said = kubectl_says(kubectl, control_plane, "apply", "-f", "-", given=text)
+    assert (code, 'unknown field "spec.slo.tftMs"' in said) == (1, True)
