@@ -31,7 +31,7 @@ def _escaped(character: str) -> str:
 
 def painted(text: str, colour: str, colours: bool) -> str:
     """``text`` in a colour of the terminal's palette, or as it is."""
-    return f"\x1b[{colour}m{text}\x1b[0m" if colours and text else text
+    return f"\x1b[{colour}m{text}\x1b[0m" if colours and colour and text else text
 
 
 def width(text: str) -> int:

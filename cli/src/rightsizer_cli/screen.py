@@ -48,7 +48,7 @@ def detail(summary: Summary, colours: bool, columns: int = 0) -> list[str]:
     lines = [title, "", *_facts(summary, colours, columns)]
     if summary.candidates:
         lines += ["", *_candidate_table(summary.candidates, colours, columns)]
-    return lines + ["", *_decision(summary, colours)]
+    return [*lines, "", *_decision(summary, colours)]
 
 
 def _facts(summary: Summary, colours: bool, columns: int) -> list[str]:

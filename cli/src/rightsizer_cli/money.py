@@ -1,0 +1,58 @@
+"""Cost of a result: before against after, and against an API at the stated prices. Called by ``assemble``. Pure.
+
+Arithmetic is that of ``sizing.cost``; without a price there is no cost, never a guess.
+"""
+
+from rightsizer_cli.result import Api, Cost, Figure, Side
+from rightsizer_operator.resource.base import number
+from rightsizer_operator.resource.run import RunSpec
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.sizing import cost as sizing_cost
+from rightsizer_operator.sizing import verdicts
+
+
+def cost_of(run: RunSpec, before: Side | None, after: Side | None) -> Cost | None:
+    """None where no price of an accelerator hour is known."""
+    if run.gpu_hourly is None:
+        return None
+    old, new = _hourly(before), _hourly(after)
+    saved = Figure(value=old.value - new.value, evidence=new.evidence) if old and new else None
+    return Cost(
+        currency=run.accepted.cost.currency,
+        gpu_hourly=number(run.gpu_hourly),
+        saved_per_hour=saved,
+        saved_percent=_percent(saved, old),
+        api=_api(run.accepted, new or old),
+    )
+
+
+def _hourly(side: Side | None) -> Figure | None:
+    return side.cost_per_hour if side else None
+
+
+def _percent(saved: Figure | None, old: Figure | None) -> Figure | None:
+    if saved is None or old is None or old.value <= 0:
+        return None
+    return Figure(value=100 * saved.value / old.value, evidence=saved.evidence)
+
+
+def _api(spec: InferenceDeploymentSpec, own: Figure | None) -> Api | None:
+    if spec.cost.api is None:
+        return None
+    lengths = spec.workload.static
+    input_price, output_price = number(spec.cost.api.input_per_million), number(spec.cost.api.output_per_million)
+    request = (lengths.input_tokens * input_price + lengths.output_tokens * output_price) / 1e6
+    hourly = request * verdicts.demand_rps(spec) * 3600
+    return Api(
+        input_per_million=input_price,
+        output_per_million=output_price,
+        per_hour=hourly,
+        per_million_output_tokens=request / lengths.output_tokens * 1e6,
+        break_even_rps=own.value / (request * 3600) if own and request > 0 else None,
+    )
+
+
+def payback_hours(spent: float | None, before: Side | None, after: Side | None) -> float | None:
+    """Hours of saving that pay for the search; None without a price or a saving."""
+    old, new = _hourly(before), _hourly(after)
+    return sizing_cost.payback_hours(spent, old.value if old else None, new.value if new else None)

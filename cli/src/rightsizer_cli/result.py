@@ -1,0 +1,252 @@
+"""The result of a run as one document, ``result.json``: typed, versioned, the same on every cluster. Schema: docs/report.md.
+
+``assemble`` makes it from the two kinds; ``report`` writes it, ``page`` draws it, ``explain`` reads it. Field names are camelCase in
+JSON, units are in the names. Fields may be added; a change of meaning is a new ``SCHEMA``.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rightsizer_operator.resource.base import camel
+
+SCHEMA: Literal["rightsizer.dev/result/v1"] = "rightsizer.dev/result/v1"
+
+Evidence = Literal["Measured", "Estimated", "Observed"]
+State = Literal["InProgress", "NothingBetter", "Proposed", "Rewriting", "Applied", "RolledBack", "Failed"]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=camel, populate_by_name=True)
+
+
+class Figure(Document):
+    """A number that is shown to a person, with its evidence class and, where there is one, its interval."""
+
+    value: float
+    evidence: Evidence
+    low: float | None = None
+    high: float | None = None
+
+
+class Subject(Document):
+    namespace: str
+    name: str
+    target: str
+    container: str
+    served_model_name: str
+    model: str
+    model_revision: str = ""
+    accelerator: str
+    accelerator_type: str = ""
+    run: str
+    run_uid: str
+    fingerprint: str
+    started_at: str = ""
+    finished_at: str = ""
+
+
+class Targets(Document):
+    percentile: int
+    limits_ms: dict[str, float]
+    demand_rps: float
+    input_tokens: int
+    output_tokens: int
+    arrivals: str
+    max_drop_points: float
+    confidence_percent: int
+
+
+class Decision(Document):
+    state: State
+    sentence: str
+    mode: str
+    candidate: str = ""
+    hash: str = ""
+    approved: bool = False
+    verified: str = ""
+
+
+class Side(Document):
+    """A configuration with its size and figures: what was found, what is proposed, or what was seen in production."""
+
+    candidate: str
+    engine: str
+    precision: str
+    kv_cache: str
+    image: str = ""
+    replicas: int
+    gpus: int
+    latencies_ms: dict[str, Figure] = {}
+    latencies_at_rps: float | None = None
+    rate_rps: Figure | None = None
+    """Certified rate of one replica; the measured capacity where nothing was certified (``certified`` is then false)."""
+    certified: bool = False
+    utilisation_percent: Figure | None = None
+    cost_per_hour: Figure | None = None
+    cost_per_million_tokens: Figure | None = None
+    """At the demand, all cost on output tokens."""
+    cost_per_million_tokens_at_rate: Figure | None = None
+    """With every replica at its rate."""
+
+
+class Rung(Document):
+    """One lever of the ladder: a measured candidate beside the configuration as found."""
+
+    candidate: str
+    lever: str
+    capacity_rps: Figure | None = None
+    times_as_is: Figure | None = None
+    drop_points: Figure | None = None
+    cost_per_million_tokens_at_rate: Figure | None = None
+    outcome: str
+    winner: bool = False
+
+
+class Point(Document):
+    """One open-loop probe. A latency is null where the percentile itself was a failed request."""
+
+    purpose: str
+    rate_rps: float
+    seconds: float
+    requests: int
+    failed: int
+    percentile_ms: dict[str, float | None]
+    violations: dict[str, float]
+    aborted: bool = False
+
+
+class Curve(Document):
+    candidate: str
+    points: tuple[Point, ...]
+
+
+class Certificate(Document):
+    """Quality against the baseline, paired question by question."""
+
+    candidate: str
+    asked: int
+    lost: int
+    won: int
+    accuracy_percent: Figure | None = None
+    drop_points: Figure
+    allowed_points: float
+    confidence_percent: int
+    verdict: Literal["Pass", "Fail", "Undecided"]
+    question_set_sha256: str
+
+
+class CandidateResult(Document):
+    candidate: str
+    lever: str
+    engine: str
+    precision: str
+    kv_cache: str
+    outcome: str
+    verdict: str
+    attempts: int
+    evidence: Literal["Measured", "Rule", "None"]
+    log_tail: str = ""
+
+
+class Alternative(Document):
+    candidate: str
+    replicas: int
+    gpus: int
+    ruled_out_by: str
+    evidence: str
+
+
+class Minimality(Document):
+    """Every plan with fewer accelerators than the proposal, and what rules it out."""
+
+    complete: bool
+    alternatives: tuple[Alternative, ...]
+
+
+class Api(Document):
+    """The same traffic bought from an API, at the stated prices."""
+
+    input_per_million: float
+    output_per_million: float
+    per_hour: float
+    per_million_output_tokens: float
+    break_even_rps: float | None = None
+    """Demand above which the proposal is cheaper than the API."""
+
+
+class Cost(Document):
+    currency: str
+    gpu_hourly: float
+    saved_per_hour: Figure | None = None
+    saved_percent: Figure | None = None
+    api: Api | None = None
+
+
+class Search(Document):
+    trials: int
+    gpu_hours: float
+    wall_hours: float | None = None
+    money: float | None = None
+    payback_hours: float | None = None
+    probe_seconds: int
+    certification_seconds: int
+
+
+class Repeat(Document):
+    """How to repeat the certificate with an independent tool."""
+
+    rate_rps: float
+    seconds: float
+    seed: int
+    command: str
+
+
+class ArtefactResult(Document):
+    name: str
+    recipe: str
+    state: str
+    sha256: str = ""
+    size_bytes: int = 0
+
+
+class Versions(Document):
+    cli: str
+    generator: int
+    images: tuple[str, ...]
+    question_set_sha256: str = ""
+    artefacts: tuple[ArtefactResult, ...] = ()
+
+
+class Result(Document):
+    schema_version: str = SCHEMA
+    subject: Subject
+    targets: Targets
+    decision: Decision
+    before: Side | None = None
+    after: Side | None = None
+    observed: Side | None = None
+    ladder: tuple[Rung, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    quality: tuple[Certificate, ...] = ()
+    candidates: tuple[CandidateResult, ...] = ()
+    minimality: Minimality | None = None
+    cost: Cost | None = None
+    search: Search
+    repeat: Repeat | None = None
+    versions: Versions
+    notes: tuple[str, ...] = ()
+
+    def wire(self) -> dict[str, object]:
+        """The document as written: camelCase, absent instead of null, except in latencies where null has a meaning."""
+        return _without_none(self.model_dump(by_alias=True, mode="json"))
+
+
+def _without_none(document: dict[str, object]) -> dict[str, object]:
+    return {key: _pruned(value, key == "percentileMs") for key, value in document.items() if value is not None}
+
+
+def _pruned(value: object, keep: bool) -> object:
+    if isinstance(value, dict):
+        return value if keep else _without_none(value)
+    return [_pruned(item, False) for item in value] if isinstance(value, list) else value

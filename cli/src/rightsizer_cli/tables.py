@@ -1,0 +1,146 @@
+"""A ``Result`` as lines for a terminal: the short report and the explanation. Pure; strings from the cluster pass ``visible``."""
+
+from collections.abc import Callable, Sequence
+
+from rightsizer_cli.plain import table, visible
+from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side
+
+Cell = Callable[[Side], str]
+
+
+def number(value: float) -> str:
+    """About three significant digits, never an exponent: 0.00123, 4.57, 1,820."""
+    size = abs(value)
+    digits = next((d for least, d in ((100, 0), (10, 1), (1, 2), (0.01, 3)) if size >= least), 5 if size else 0)
+    return f"{value:,.{digits}f}"
+
+
+def figure(found: Figure | None, unit: str = "") -> str:
+    """Value, interval and evidence class; a dash where there is none."""
+    if found is None:
+        return "-"
+    text = number(found.value) + unit
+    if found.low is not None and found.high is not None:
+        text += f" ({number(found.low)} to {number(found.high)})"
+    return f"{text} {found.evidence}"
+
+
+# --- the short report
+
+
+def report(result: Result) -> list[str]:
+    """Before and after, the ladder, what the search cost."""
+    head = f"{result.subject.namespace}/{result.subject.name}: {result.decision.sentence}"
+    lines = [visible(head), "", *_sides(result)]
+    if result.ladder:
+        lines += ["", *_ladder(result.ladder)]
+    lines += ["", *_spent(result)]
+    return lines + [f"note: {visible(note)}" for note in result.notes]
+
+
+def _sides(result: Result) -> list[str]:
+    named = (("BEFORE", result.before), ("AFTER", result.after), ("OBSERVED", result.observed))
+    known = [(name, side) for name, side in named if side]
+    if not known:
+        return ["Nothing is measured yet."]
+    rows = [(label, *(cell(side) for _, side in known)) for label, cell in _side_rows(result)]
+    return table(("", *(name for name, _ in known)), [row for row in rows if set(row[1:]) != {"-"}])
+
+
+def _side_rows(result: Result) -> list[tuple[str, Cell]]:
+    unit = f" {visible(result.cost.currency)}" if result.cost else ""
+    return [
+        ("configuration", lambda side: visible(f"{side.candidate} ({side.engine}, {side.precision})")),
+        ("accelerators", lambda side: f"{side.gpus} on {side.replicas} replicas"),
+        ("rate of one replica", _rate),
+        *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
+        ("utilisation", lambda side: figure(side.utilisation_percent, " %")),
+        ("cost per M tokens at the demand", lambda side: figure(side.cost_per_million_tokens, unit)),
+        ("cost per M tokens at the rate", lambda side: figure(side.cost_per_million_tokens_at_rate, unit)),
+    ]
+
+
+def _rate(side: Side) -> str:
+    return figure(side.rate_rps, "/s") + (" (certified)" if side.certified else "")
+
+
+def _latency_row(percentile: int, metric: str, limit: float) -> tuple[str, Cell]:
+    return f"p{percentile} {metric} (at most {number(limit)} ms)", lambda s: figure(s.latencies_ms.get(metric), " ms")
+
+
+def _ladder(rungs: Sequence[Rung]) -> list[str]:
+    heading = ("LEVER", "OUTCOME", "CAPACITY", "PER ACCELERATOR", "QUALITY DROP", "COST/M AT RATE")
+    return table(heading, [_rung(rung) for rung in rungs])
+
+
+def _rung(rung: Rung) -> tuple[str, ...]:
+    drop = rung.drop_points
+    return (
+        visible(rung.lever) + (" *" if rung.winner else ""),
+        visible(rung.outcome),
+        f"{number(rung.capacity_rps.value)}/s" if rung.capacity_rps else "-",
+        f"{rung.times_as_is.value:.2f}x" if rung.times_as_is else "-",
+        f"{drop.value:.2f} points (at most {drop.high or 0:.2f})" if drop else "-",
+        number(rung.cost_per_million_tokens_at_rate.value) if rung.cost_per_million_tokens_at_rate else "-",
+    )
+
+
+def _spent(result: Result) -> list[str]:
+    search, cost = result.search, result.cost
+    text = f"The search took {search.trials} trials and {number(search.gpu_hours)} accelerator hours"
+    if cost and search.money is not None:
+        text += f", {number(search.money)} {visible(cost.currency)}"
+    if search.payback_hours is not None:
+        text += f"; it pays for itself in {number(search.payback_hours)} hours"
+    lines = [text + "."]
+    if cost and cost.saved_per_hour and cost.saved_percent:
+        saved = (
+            f"{number(cost.saved_per_hour.value)} {visible(cost.currency)} an hour ({cost.saved_percent.value:.0f} %)"
+        )
+        lines.append(f"Saved: {saved} {cost.saved_per_hour.evidence}.")
+    return lines
+
+
+# --- the explanation
+
+
+def explanation(result: Result) -> list[str]:
+    """Why this configuration, and why not each other candidate."""
+    return [*_why(result), "", *_why_not(result), *_minimality(result)]
+
+
+def _why(result: Result) -> list[str]:
+    decision = result.decision
+    lines = [visible(f"{result.subject.name}: {decision.sentence}")]
+    winner = next((c for c in result.candidates if c.candidate == decision.candidate), None)
+    if winner is None:
+        return lines
+    lines += ["", f"Why {visible(winner.candidate)} ({visible(winner.lever)}):", f"  {visible(winner.verdict) or '-'}"]
+    certificate = next((c for c in result.quality if c.candidate == winner.candidate), None)
+    return [*lines, *([f"  {_certificate(certificate)}"] if certificate else [])]
+
+
+def _certificate(found: Certificate) -> str:
+    drop = found.drop_points
+    return (
+        f"Quality: {found.asked} questions, {found.lost} lost and {found.won} won against the baseline; drop {drop.value:.2f} "
+        f"points, {found.confidence_percent} % bounds {drop.low or 0:.2f} to {drop.high or 0:.2f}, "
+        f"{number(found.allowed_points)} allowed: {found.verdict} {drop.evidence}."
+    )
+
+
+def _why_not(result: Result) -> list[str]:
+    others = [c for c in result.candidates if c.candidate != result.decision.candidate]
+    if not others:
+        return []
+    rows = [(visible(c.candidate), visible(c.outcome), c.evidence, visible(c.verdict) or "-") for c in others]
+    return ["Why not the others:", *table(("CANDIDATE", "OUTCOME", "EVIDENCE", "REASON"), rows)]
+
+
+def _minimality(result: Result) -> list[str]:
+    found = result.minimality
+    if found is None or not found.alternatives:
+        return []
+    rows = [(visible(a.candidate), str(a.gpus), a.evidence, visible(a.ruled_out_by)) for a in found.alternatives]
+    title = "Why not fewer accelerators" + ("" if found.complete else " (not complete: Open entries are not ruled out)")
+    return ["", f"{title}:", *table(("CANDIDATE", "ACCELERATORS", "EVIDENCE", "RULED OUT BY"), rows)]
