@@ -64,7 +64,7 @@ async def run(settings: Settings, advance: Advance) -> int:
     telemetry, queue = Telemetry(), WorkQueue()
     health = probes.Health(queue=queue, stuck_after_s=settings.stuck_after_s)
     runner, _ = await probes.serve(health, telemetry, settings.http_port)
-    access = await kube.configuration()
+    access = await kube.configuration(os.environ.get("KUBECONFIG", ""))
     cluster = kube.KubeCluster(access, telemetry.answered)
     lease = Lease(cluster=cluster, namespace=own_namespace(settings), name=settings.lease_name, identity=identity())
     replica = Replica(
@@ -156,7 +156,9 @@ async def check_rights(replica: Replica) -> None:
     """Waits for an API server that does not answer; raises MissingRights with every missing right named."""
     while True:
         try:
-            missing = await rights.missing(replica.cluster, replica.settings.namespaces, replica.lease.namespace)
+            missing = await rights.missing(
+                replica.cluster, replica.settings.namespaces, replica.lease.namespace, replica.lease.name
+            )
             break
         except ClusterError as error:
             log.warning("the API server does not answer yet", extra={"error": error.message})

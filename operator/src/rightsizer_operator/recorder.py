@@ -54,9 +54,8 @@ class Recorder:
         try:
             await self._cluster.create(EVENTS, namespace, body)
         except AlreadyExists:
-            found = await self._cluster.read(EVENTS, namespace, name)
-            count = int((found or {}).get("count") or 1) + 1
-            await self._cluster.merge(EVENTS, namespace, name, {"count": count, "lastTimestamp": rfc3339(now)})
+            found = await self._cluster.merge(EVENTS, namespace, name, {"lastTimestamp": rfc3339(now)})
+            await self._cluster.merge(EVENTS, namespace, name, {"count": int(found.get("count") or 1) + 1})
 
     def _remember(self, name: str, now: datetime.datetime) -> None:
         self._written[name] = now

@@ -41,13 +41,13 @@ class Access:
 Answered = Callable[[str, int], None]
 
 
-async def configuration() -> Configuration:
-    """Of the pod's ServiceAccount where there is one, else of the kubeconfig (KUBECONFIG, ~/.kube/config)."""
+async def configuration(kubeconfig: str = "") -> Configuration:
+    """Of the kubeconfig where one is named, else of the pod's ServiceAccount, else of ~/.kube/config."""
     found = Configuration()
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
         config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
     else:
-        await config.load_kube_config(client_configuration=found)  # type: ignore[no-untyped-call]
+        await config.load_kube_config(kubeconfig or None, client_configuration=found)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -5,7 +5,7 @@ at once instead of showing as retries. The chart's roles and this table are comp
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rightsizer_operator.cluster.port import (
     ACCESS_REVIEWS,
@@ -43,6 +43,7 @@ class Question:
     subresource: str
     namespace: str
     optional: bool
+    name: str = ""
 
     def __str__(self) -> str:
         resource = "/".join(part for part in (self.kind.plural, self.subresource) if part)
@@ -63,7 +64,7 @@ RIGHTS = (
     Right(JOBS, ("get", "list", "watch", "create", "delete")),
     Right(PODS, ("list", "watch")),
     Right(CLAIMS, ("get",)),
-    Right(EVENTS, ("get", "create", "patch")),
+    Right(EVENTS, ("create", "patch")),
     Right(AUTOSCALERS, ("list",)),
     Right(SCALED_OBJECTS, ("list",), optional=True),
 )
@@ -73,15 +74,16 @@ CLUSTER_RIGHTS = (Right(NODES, ("list",)),)
 """Cluster-wide; a namespaced install may lack it and then does not know how many accelerators are free."""
 
 LEASE_RIGHTS = (Right(LEASES, ("get", "create", "update")),)
-"""In the operator's own namespace."""
+"""In the operator's own namespace, on the one Lease (which ``create`` cannot be narrowed to)."""
 
 
-def questions(namespaces: tuple[str, ...], lease_namespace: str) -> Iterator[Question]:
+def questions(namespaces: tuple[str, ...], lease_namespace: str, lease: str) -> Iterator[Question]:
     for namespace in namespaces or ("",):
         yield from _questions(RIGHTS, namespace)
     for question in _questions(CLUSTER_RIGHTS, ""):
-        yield Question(question.verb, question.kind, "", "", optional=bool(namespaces))
-    yield from _questions(LEASE_RIGHTS, lease_namespace)
+        yield replace(question, optional=bool(namespaces))
+    for question in _questions(LEASE_RIGHTS, lease_namespace):
+        yield replace(question, name="" if question.verb == "create" else lease)
 
 
 def _questions(rights: tuple[Right, ...], namespace: str) -> Iterator[Question]:
@@ -90,9 +92,9 @@ def _questions(rights: tuple[Right, ...], namespace: str) -> Iterator[Question]:
             yield Question(verb, right.kind, right.subresource, namespace, right.optional)
 
 
-async def missing(cluster: Cluster, namespaces: tuple[str, ...], lease_namespace: str) -> list[Question]:
+async def missing(cluster: Cluster, namespaces: tuple[str, ...], lease_namespace: str, lease: str) -> list[Question]:
     """The rights that the API server says we do not have. Raises ClusterError."""
-    asked = list(questions(namespaces, lease_namespace))
+    asked = list(questions(namespaces, lease_namespace, lease))
     gate = asyncio.Semaphore(8)
 
     async def ask(question: Question) -> bool:
@@ -110,6 +112,7 @@ async def _allowed(cluster: Cluster, question: Question) -> bool:
         "resource": question.kind.plural,
         "subresource": question.subresource,
         "namespace": question.namespace,
+        "name": question.name,
     }
     review = {
         "apiVersion": ACCESS_REVIEWS.api_version,
