@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.resource import openapi, samples
+from tests.resources import openapi, samples
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = ("inferencedeployments", "optimizationruns")

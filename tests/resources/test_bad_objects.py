@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from tests.resource import samples
-from tests.resource.samples import ABSENT
+from tests.resources import samples
+from tests.resources.samples import ABSENT
 
 Refusal = Callable[[samples.Object], str]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from e2e.embedded.client import Client, Refused
-from tests.resource import samples
+from tests.resources import samples
 
 Verdict = Callable[[samples.Object], str]
 

@@ -15,7 +15,7 @@ from rightsizer_operator.resource import crd
 from rightsizer_operator.resource.run import RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import InferenceDeploymentStatus
-from tests.resource import samples
+from tests.resources import samples
 
 INFDEP = "InferenceDeployment"
 

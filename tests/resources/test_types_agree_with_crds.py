@@ -16,7 +16,7 @@ from rightsizer_operator.resource.crd import schema
 from rightsizer_operator.resource.run import RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import InferenceDeploymentStatus
-from tests.resource import openapi, samples
+from tests.resources import openapi, samples
 
 Draw = Callable[[strategies.SearchStrategy[Any]], Any]
 
