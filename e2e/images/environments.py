@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from e2e.images import rootfs, store
+from e2e.images import hostpip, rootfs, store
 
 MOUNTS: Mapping[str, str] = {"engine-cpu": "/opt/engine", "compress": "/opt/compress"}
 """Environment name -> where it is mounted in containers."""
@@ -25,9 +25,10 @@ PASSED_PREFIXES = ("UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
 
 
 def path(name: str, cache: Path) -> Path:
-    """Where the environment of this lock is, whether or not it has been made."""
-    lock = (store.REPOSITORY / "requirements" / f"{name}.txt").read_bytes()
-    return cache / "env" / f"{name}-{store.digest([lock, MOUNTS[name]])}"
+    """Where the environment of this lock is, whether or not it has been made. Comments of the lock do not count."""
+    lines = (store.REPOSITORY / "requirements" / f"{name}.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.lstrip().startswith("#")]
+    return cache / "env" / f"{name}-{store.digest([*pins, MOUNTS[name]])}"
 
 
 def ensure(name: str, cache: Path) -> Path:
@@ -41,14 +42,13 @@ def _make(name: str, target: Path, *, root: Path, uv: Path, cache: Path) -> None
     mount, lock = MOUNTS[name], store.REPOSITORY / "requirements" / f"{name}.txt"
     # The cache is one mount and the environment a link into it: hard links between package cache and environment stay
     # possible.
+    files, variables = _network()
     given = rootfs.Given(
-        files={"uv": uv, "lock.txt": lock, **_certificates()}, folders={"cache": cache},
+        files={"uv": uv, "lock.txt": lock, **files},
+        folders={"cache": cache},
         links={Path(mount).name: f"cache/{target.relative_to(cache)}"},
-    )  # fmt: skip
-    variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_PREFIXES)}
+    )
     variables |= {"UV_CACHE_DIR": "/opt/cache/uv", "UV_LINK_MODE": "hardlink", "UV_NO_PROGRESS": "1"}
-    if "ca.pem" in given.files:
-        variables["SSL_CERT_FILE"] = "/opt/ca.pem"
     python = f"{mount}/bin/python"
     for command in (
         ["/opt/uv", "venv", "--quiet", "--allow-existing", "--python", rootfs.PYTHON, mount],
@@ -72,10 +72,12 @@ def run(
     rootfs.run_inside(rootfs.ensure(cache), [f"{mount}/bin/python", *command], given, inside)
 
 
-def _certificates() -> dict[str, Path]:
-    """The certificate bundle that this machine uses instead of the system's, if it states one."""
-    stated = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
-    return {"ca.pem": Path(stated)} if stated and Path(stated).is_file() else {}
+def _network() -> tuple[dict[str, Path], dict[str, str]]:
+    """This machine's way to its package index: files given under /opt, and variables for uv."""
+    bundle, stated = hostpip.certificates(), hostpip.settings()
+    variables = {"UV_DEFAULT_INDEX": stated["index-url"]} if "index-url" in stated else {}
+    variables |= {key: value for key, value in os.environ.items() if key.startswith(PASSED_PREFIXES)}
+    return ({"ca.pem": bundle}, variables | {"SSL_CERT_FILE": "/opt/ca.pem"}) if bundle else ({}, variables)
 
 
 def find_uv(cache: Path) -> Path:

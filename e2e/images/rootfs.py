@@ -56,8 +56,12 @@ def require(program: str, package: str) -> str:
 
 def ensure(cache: Path) -> Path:
     """The root file system in the cache, made when missing (about a minute)."""
-    name = f"rootfs-{SUITE}-{store.digest([SUITE, *PACKAGES, REVISION])}"
-    return store.made(cache / name, _make)
+    return store.made(cache / f"rootfs-{SUITE}-{key()}", _make)
+
+
+def key() -> str:
+    """Digest of what the root file system is made from."""
+    return store.digest([SUITE, *PACKAGES, REVISION])
 
 
 def _make(target: Path) -> None:

@@ -15,7 +15,7 @@ from e2e.model import questions
 
 SHIPPED = Path(__file__).with_name("base")
 SHA256 = {
-    "model.safetensors": "3bb410b546cdd03f29ee3cf115ebcaa2f1fc8d80fcf14585adc6e7a5be90502f",
+    "model.safetensors": "b50b701baec59304db5aad5cbcdeec3f51a7e53a6ff94565f46c39587c3accee",
     "tokenizer.json": "95fb3b37ccfd4ffa6ec9fea76bacb7f4410f734d1e9400faacadc5fdd27032f3",
 }
 QUESTIONS = 900
