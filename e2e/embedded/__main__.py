@@ -1,10 +1,23 @@
 """The verbs of the embedded cluster, for the Makefile and for people: `python -m e2e.embedded --help`."""
 
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import yaml
 
 from e2e.embedded import binaries, debian, golang, processes
+from e2e.embedded.node import Node, every
+
+_ON_A_CLUSTER = {
+    "up": "start a node that runs pods, or go on with a half-started one (root)",
+    "down": "end it and remove everything it made",
+    "status": "what of it runs",
+    "load-image": "import OCI or Docker archives into it",
+    "kubectl": "run kubectl against it, with every right",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,6 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     build = verbs.add_parser("binaries", help="build the programs of a set into the cache; print their paths")
     build.add_argument("set", choices=sorted(binaries.SETS), nargs="?", default="tests")
     verbs.add_parser("lock", help="make the Go locks again from the pinned versions")
+    for verb, text in _ON_A_CLUSTER.items():
+        one = verbs.add_parser(verb, help=text)
+        one.add_argument("--name", default="demo", help="which cluster of this checkout (default: demo)")
+        one.add_argument("--folder", type=Path, help="its folder, instead of build/clusters/NAME")
+        _arguments_of(verb, one)
     options = parser.parse_args(arguments)
     try:
         return _run(options)
@@ -22,7 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def _arguments_of(verb: str, parser: argparse.ArgumentParser) -> None:
+    if verb == "up":
+        resource = "extended resource of the node, as rightsizer.dev/engine-slot=5; may be repeated"
+        parser.add_argument("--resource", action="append", default=[], metavar="NAME=COUNT", help=resource)
+    elif verb in ("down", "status"):
+        parser.add_argument("--all", action="store_true", help="every cluster of this checkout")
+    elif verb == "load-image":
+        parser.add_argument("archive", type=Path, nargs="+")
+    elif verb == "kubectl":
+        parser.add_argument("words", nargs=argparse.REMAINDER, help="what kubectl is to do")
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.verb in _ON_A_CLUSTER:
+        return _on_a_cluster(options)
     if options.verb == "bootstrap":
         debian.ensure()
         print(f"ready: every Debian package is there, Go is {golang.find()}")
@@ -31,6 +63,29 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{program} {path}")
     elif options.verb == "lock":
         binaries.lock()
+    return 0
+
+
+def _on_a_cluster(options: argparse.Namespace) -> int:
+    node = Node(options.name, options.folder)
+    if options.verb == "up":
+        wanted = dict(word.split("=", 1) for word in options.resource)
+        node.up({name: int(count) for name, count in wanted.items()})
+        print(f"export KUBECONFIG={node.kubeconfig}")
+    elif options.verb == "down":
+        for one in every() if options.all else [node]:
+            one.down()
+            print(f"removed {one.folder}")
+    elif options.verb == "status":
+        for one in every() if options.all else [node]:
+            print(yaml.safe_dump(one.status(), sort_keys=False), end="")
+    elif options.verb == "load-image":
+        for archive in options.archive:
+            print(node.load_image(archive), end="")
+    elif options.verb == "kubectl":
+        words = options.words[1:] if options.words[:1] == ["--"] else options.words
+        kubectl = str(node.folder / "bin" / "kubectl")
+        os.execv(kubectl, [kubectl, f"--kubeconfig={node.kubeconfig}", *words])
     return 0
 
 

@@ -8,7 +8,7 @@ import atexit
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from e2e.embedded import binaries, certificates, commands, places, ports, processes
@@ -54,19 +54,24 @@ def write_kubeconfig(
     return file
 
 
-def launch(plan: commands.Plan, programs: Mapping[str, Path], limit_s: float = START_LIMIT_S) -> None:
-    """Start all four; returns when the API server is ready and the controller manager has done its first work.
+def launch(
+    plan: commands.Plan,
+    programs: Mapping[str, Path],
+    prefix: Sequence[str] = (),
+    limit_s: float = START_LIMIT_S,
+) -> None:
+    """Start all four, each command after the words `prefix`.
 
-    Raises `Died` or `TimeoutError`. The last two start late: they give up when the API server is not there within 10 s.
+    Returns when the API server is ready and the controller manager has done its first work. Raises `Died` or `TimeoutError`. The last two start late: they give up when the API server is not there within 10 s.
     """
     deadline = time.monotonic() + limit_s
-    processes.start(plan.folder, "etcd", [programs["etcd"], *commands.etcd(plan)])
-    processes.start(plan.folder, "kube-apiserver", [programs["kube-apiserver"], *commands.apiserver(plan)])
+    processes.start(plan.folder, "etcd", [*prefix, programs["etcd"], *commands.etcd(plan)])
+    processes.start(plan.folder, "kube-apiserver", [*prefix, programs["kube-apiserver"], *commands.apiserver(plan)])
     client = admin(plan)
     _wait(plan, deadline, lambda: client.text("/readyz") == "ok")
     late = {"kube-controller-manager": commands.controller_manager(plan), "kube-scheduler": commands.scheduler(plan)}
     for name, flags in late.items():
-        processes.start(plan.folder, name, [programs[name], *flags])
+        processes.start(plan.folder, name, [*prefix, programs[name], *flags])
     _wait(plan, deadline, lambda: bool(client.get("v1", "ServiceAccount", "default", "default")))
 
 
