@@ -61,5 +61,10 @@ async def _apply(cluster: Cluster, namespace: str, action: ApplyTarget) -> None:
     """
     metadata = {**action.patch.get("metadata", {}), "name": action.name, "namespace": namespace, "uid": action.uid}
     patch = {**action.patch, "metadata": metadata}
-    for dry_run in (True, False):
-        await cluster.apply(DEPLOYMENTS, namespace, action.name, patch, force=action.force, dry_run=dry_run)
+    try:
+        for dry_run in (True, False):
+            await cluster.apply(DEPLOYMENTS, namespace, action.name, patch, force=action.force, dry_run=dry_run)
+    except Refused as error:
+        if "metadata.uid" in error.message:
+            raise Conflict(f"Deployment {action.name} was made anew since it was read") from error
+        raise
