@@ -115,6 +115,40 @@ def test_a_run_takes_status_after_status(api: Client, namespace: str) -> None:
         assert patched(api, stored, status, subresource="status")["status"]["phase"] == phase
 
 
+def with_trials(api: Client, namespace: str, *jobs: str) -> tuple[samples.Object, list[samples.Object]]:
+    """A stored run, and the records of its finished trials."""
+    sample = samples.full("optrun", namespace=namespace)
+    records = [{**sample["status"]["trials"][0], "job": job} for job in jobs]
+    stored = api.create(sample)
+    return patched(api, stored, {"status": {"trials": records}}, subresource="status"), records
+
+
+def test_a_finished_trial_is_followed_by_others_and_may_gain_fields(api: Client, namespace: str) -> None:
+    sample = samples.full("optrun", namespace=namespace)
+    record = sample["status"]["trials"][0]
+    early = {name: value for name, value in record.items() if name != "logTail"}
+    stored = api.create(sample)
+    for trials in ([early], [record], [{**record, "job": "b"}, record]):
+        stored = patched(api, stored, {"status": {"trials": trials}}, subresource="status")
+        assert stored["status"]["trials"] == trials
+
+
+TAMPERED = (
+    ("removed", lambda a, b: [a], "trials is append-only: a finished trial is never removed"),
+    ("removed with the list", lambda a, b: None, "trials is append-only"),
+    ("replaced", lambda a, b: [a, {**b, "job": "c"}], "trials is append-only"),
+    ("given another report", lambda a, b: [a, {**b, "report": "{}"}], "outcome and report of a finished trial"),
+    ("given another outcome", lambda a, b: [{**a, "outcome": "Void"}, b], "outcome and report of a finished trial"),
+)
+
+
+@pytest.mark.parametrize(("tamper", "message"), [case[1:] for case in TAMPERED], ids=[case[0] for case in TAMPERED])
+def test_a_finished_trial_cannot_be(api: Client, namespace: str, tamper: Any, message: str) -> None:
+    stored, (first, second) = with_trials(api, namespace, "a", "b")
+    with pytest.raises(Refused, match=message):
+        patched(api, stored, {"status": {"trials": tamper(first, second)}}, subresource="status")
+
+
 STOP = {"spec": {"updatePolicy": {"mode": "Off"}}}
 
 

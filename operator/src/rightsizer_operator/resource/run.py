@@ -152,6 +152,15 @@ class TrialRecord(Resource):
     started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Pod start.")
     finished_at: Annotated[str, Field(max_length=32)] = Field(default="", description="When the result was recorded.")
 
+    # Not `self == oldSelf`: a newer operator writes fields that an older record lacks.
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.outcome == oldSelf.outcome && "
+            "(!has(oldSelf.report) || (has(self.report) && self.report == oldSelf.report))",
+            message="the outcome and report of a finished trial are never rewritten",
+        ),
+    )
+
 
 class QualityResult(Resource):
     asked: Whole = Field(ge=0, description="Questions asked of both.")
@@ -272,4 +281,12 @@ class RunStatus(Resource):
     rollout: Rollout | None = Field(default=None, description="Where the rewrite stands.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8), Unique("type")] = Field(
         default=(), description="Complete once a decision fell."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(oldSelf.trials) || "
+            "(has(self.trials) && oldSelf.trials.all(old, self.trials.exists(new, new.job == old.job)))",
+            message="trials is append-only: a finished trial is never removed",
+        ),
     )

@@ -352,14 +352,18 @@ class UpdatePolicy(Resource):
 
 class InferenceDeploymentSpec(Resource):
     target_ref: TargetRef = Field(description="The Deployment to right-size. Immutable.")
-    model: Model = Field(description="The model it serves.")
-    model_cache: ModelCache = Field(description="Where weights and artefacts live.")
-    accelerator: Accelerator = Field(description="What is counted.")
-    slo: SloSpec = Field(description="Latency limits; at least one.")
-    workload: WorkloadSpec = Field(description="The demand.")
-    quality: Quality = Field(description="The quality gate.")
+    model: Model = Field(description="The model that the target serves.")
+    model_cache: ModelCache = Field(
+        description="The volume with the weights; artefacts (compressed weights) are written to it."
+    )
+    accelerator: Accelerator = Field(description="The kind of accelerator that is counted, priced and saved.")
+    slo: SloSpec = Field(description="Latency limits (service level objective); at least one.")
+    workload: WorkloadSpec = Field(description="The demand that the target has to carry.")
+    quality: Quality = Field(description="How much accuracy a change may cost, and the questions that prove it.")
     search: Search = Field(default=Search(), description="What may be tried, and for how much.")
-    cost: Cost = Field(default=Cost(), description="Prices.")
+    cost: Cost = Field(
+        default=Cost(), description="Prices, for cost per million tokens and the break-even with an API."
+    )
     update_policy: UpdatePolicy = Field(default=UpdatePolicy(), description="Who decides about a rewrite.")
     paused: Flag = Field(
         default=False, description="No new Job and no new write while true; a needed way back is still taken."
