@@ -3,7 +3,7 @@
 The operator recomputes what a Job concluded with the same statistics: a Job measures, it does not decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -99,10 +99,15 @@ def trailing_voids(records: Sequence[TrialRecord]) -> int:
 
 
 def standings(
-    run: RunSpec, derived: Sequence[Candidate], trials: Sequence[TrialRecord], *, void_retries: int
+    run: RunSpec,
+    derived: Sequence[Candidate],
+    trials: Sequence[TrialRecord],
+    *,
+    void_retries: int,
+    failed_artefacts: Mapping[str, str] | None = None,
 ) -> tuple[Standing, ...]:
-    """Every candidate of the run, base ones first, in order."""
-    judge = _Judge(run, (*run.candidates, *derived), trials, void_retries)
+    """Every candidate of the run, base ones first, in order. ``failed_artefacts``: why, by name of the artefact."""
+    judge = _Judge(run, (*run.candidates, *derived), trials, void_retries, failed_artefacts or {})
     return tuple(judge.standing(candidate) for candidate in judge.candidates)
 
 
@@ -144,9 +149,15 @@ class _Judge:
     """The trials of one run, indexed once."""
 
     def __init__(
-        self, run: RunSpec, candidates: tuple[Candidate, ...], trials: Sequence[TrialRecord], void_retries: int
+        self,
+        run: RunSpec,
+        candidates: tuple[Candidate, ...],
+        trials: Sequence[TrialRecord],
+        void_retries: int,
+        failed_artefacts: Mapping[str, str],
     ) -> None:
         self.run, self.candidates, self.trials, self.void_retries = run, candidates, trials, void_retries
+        self.failed_artefacts = failed_artefacts
         self.answers = answers_by_key(candidates, trials)
         self.baseline_key = next((quality_key(c) for c in candidates if c.id == AS_IS), ("", "", ""))
         self.slo = slo_of(run.accepted.slo)
@@ -154,6 +165,11 @@ class _Judge:
     def standing(self, candidate: Candidate) -> Standing:
         if candidate.excluded or candidate.serving is None:
             return Standing(candidate=candidate, outcome="Unsupported", reason=candidate.excluded)
+        problem = self.failed_artefacts.get(candidate.serving.artefact)
+        if problem:
+            return Standing(
+                candidate=candidate, outcome="Unsupported", reason=f"its weights could not be made: {problem}"
+            )
         records, last = deciding(self.trials, "Explore", candidate.id)
         start = Standing(candidate=candidate, attempts=len(records))
         if last is None:

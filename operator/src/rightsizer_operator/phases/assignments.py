@@ -1,0 +1,191 @@
+"""What Jobs are told to do: assignments with seeds, rates and deadlines. Called by ``measure``, ``choose`` and ``rewrite``.
+
+A restart builds the same assignment again. Deadlines are ordered: a request's < the client's < the pod's < the Job's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rightsizer_jobs.contract import (
+    Answers,
+    CompressAssignment,
+    Deadlines,
+    Endpoint,
+    EngineKind,
+    Measurement,
+    Purpose,
+    QuestionSet,
+    TrialAssignment,
+    Workload,
+)
+from rightsizer_operator.manifests import jobs
+from rightsizer_operator.phases.plan import CALIBRATION_SAMPLES, MAX_SEQUENCE_LENGTH
+from rightsizer_operator.resource.base import number
+from rightsizer_operator.resource.run import Artefact, Candidate
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec, MeasurementSpec
+from rightsizer_operator.sizing import fingerprint, verdicts
+from rightsizer_operator.world import OptimizationRun
+
+REQUEST_S = 120.0
+QUESTIONS_S = 3600.0
+"""Time for the quality questions, at most."""
+MARGIN_S = 300.0
+"""For writing records and the report."""
+WARMUP_BLOCKS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """``beat``: below it an exploration may stop. ``hold``: of a certification or verification, over all endpoints together."""
+
+    beat: float | None = None
+    hold: float | None = None
+
+
+def explore(
+    run: OptimizationRun,
+    candidate: Candidate,
+    attempt: int,
+    *,
+    bar_rps: float | None,
+    questions: bool,
+    baseline_answers: Answers | None,
+) -> TrialAssignment:
+    """Quality, where it has not been measured yet, and capacity. All candidates share the seed: the same requests, the same gaps."""
+    spec = run.spec.accepted
+    return _trial(
+        run, "Explore", candidate.id, attempt,
+        endpoints=(local_endpoint(run, candidate),),
+        seed=fingerprint.seed(run.uid, "explore"),
+        rates=Rates(beat=bar_rps),
+        questions=_questions(spec) if questions else None,
+        baseline_answers=baseline_answers if questions else None,
+    )  # fmt: skip
+
+
+def certify(run: OptimizationRun, candidate: Candidate, attempt: int, rate_rps: float) -> TrialAssignment:
+    """A fresh start and a new seed at one rate."""
+    return _trial(
+        run, "Certify", candidate.id, attempt,
+        endpoints=(local_endpoint(run, candidate),),
+        seed=fingerprint.seed(run.uid, "certify", candidate.id, attempt),
+        rates=Rates(hold=rate_rps),
+    )  # fmt: skip
+
+
+def verify(
+    run: OptimizationRun, subject: str, attempt: int, endpoints: Sequence[Endpoint], rate_rps: float
+) -> TrialAssignment:
+    """The run's workload against the new pods."""
+    return _trial(
+        run, "Verify", subject, attempt,
+        endpoints=tuple(endpoints)[:64],
+        seed=fingerprint.seed(run.uid, "verify", subject, attempt),
+        rates=Rates(hold=rate_rps),
+    )  # fmt: skip
+
+
+def compress(run: OptimizationRun, artefact: Artefact, attempt: int) -> CompressAssignment:
+    """One artefact from the source weights."""
+    return CompressAssignment(
+        run_uid=run.uid,
+        artefact=artefact.name,
+        attempt=attempt,
+        recipe=artefact.recipe,
+        source_path=_on_volume(run.spec.accepted.model.path),
+        target_path=_on_volume(artefact.path),
+        calibration_path=_on_volume(calibration) if (calibration := run.spec.accepted.model.calibration_path) else None,
+        calibration_samples=CALIBRATION_SAMPLES,
+        max_sequence_length=MAX_SEQUENCE_LENGTH,
+    )
+
+
+def local_endpoint(run: OptimizationRun, candidate: Candidate) -> Endpoint:
+    """The engine beside the client in the same pod."""
+    return endpoint(run, candidate.engine, "127.0.0.1")
+
+
+def endpoint(run: OptimizationRun, engine: str, host: str) -> Endpoint:
+    kind: EngineKind = "TensorRTLLM" if engine == "TensorRTLLM" else "VLLM"
+    address = f"[{host}]" if ":" in host else host
+    baseline = run.spec.baseline
+    return Endpoint(
+        engine=kind, base_url=f"http://{address}:{baseline.port}", served_model_name=baseline.served_model_name
+    )
+
+
+def _trial(
+    run: OptimizationRun,
+    purpose: Purpose,
+    subject: str,
+    attempt: int,
+    *,
+    endpoints: tuple[Endpoint, ...],
+    seed: int,
+    rates: Rates,
+    questions: QuestionSet | None = None,
+    baseline_answers: Answers | None = None,
+) -> TrialAssignment:
+    spec = run.spec.accepted
+    measurement = _measurement(spec.search.measurement, purpose)
+    return TrialAssignment(
+        purpose=purpose,
+        run_uid=run.uid,
+        candidate=subject,
+        attempt=attempt,
+        seed=seed,
+        endpoints=endpoints,
+        model_path=_on_volume(spec.model.path),
+        workload=_workload(spec),
+        slo=verdicts.slo_of(spec.slo),
+        measurement=measurement,
+        deadlines=_deadlines(spec.search.measurement, measurement, questions is not None),
+        questions=questions,
+        baseline_answers=baseline_answers,
+        max_drop_points=number(spec.quality.max_drop_points),
+        confidence_percent=spec.quality.confidence_percent,
+        rate_to_beat_rps=rates.beat,
+        rate_rps=rates.hold,
+        records_dir=_on_volume(f"runs/{run.uid}/{purpose.lower()}-{subject}-{attempt}"),
+    )
+
+
+def _workload(spec: InferenceDeploymentSpec) -> Workload:
+    static = spec.workload.static
+    return Workload(input_tokens=static.input_tokens, output_tokens=static.output_tokens, arrivals=static.arrivals)
+
+
+def _questions(spec: InferenceDeploymentSpec) -> QuestionSet:
+    asked = spec.quality.question_set
+    return QuestionSet(path=_on_volume(asked.path), sha256=asked.sha256)
+
+
+def _measurement(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
+    hold = spec.verification_seconds if purpose == "Verify" else spec.certification_seconds
+    return Measurement(
+        warmup_block_s=spec.warmup_seconds,
+        warmup_max_blocks=WARMUP_BLOCKS,
+        saturation_s=spec.saturation_seconds,
+        saturation_concurrency=spec.saturation_concurrency,
+        probe_s=spec.probe_seconds,
+        block_s=verdicts.block_s(spec.probe_seconds),
+        max_probes=spec.max_probes,
+        target_error=spec.target_error_percent / 100,
+        # Every probe is led in by unmeasured time and may be lengthened near the boundary.
+        budget_s=max(900.0, spec.saturation_seconds + spec.max_probes * 3.0 * spec.probe_seconds),
+        hold_s=hold,
+    )
+
+
+def _deadlines(spec: MeasurementSpec, measurement: Measurement, asks: bool) -> Deadlines:
+    """The client's own: the sum of what its steps may take."""
+    steps = WARMUP_BLOCKS * measurement.warmup_block_s + max(measurement.budget_s, measurement.hold_s)
+    quality = QUESTIONS_S if asks else 0.0
+    total = spec.ready_seconds + spec.first_token_seconds + steps + quality + REQUEST_S + MARGIN_S
+    return Deadlines(
+        ready_s=spec.ready_seconds, first_token_s=spec.first_token_seconds, request_s=REQUEST_S, total_s=total
+    )
+
+
+def _on_volume(path: str) -> str:
+    return f"{jobs.VOLUME_PATH}/{path}"

@@ -1,0 +1,111 @@
+"""Fourth step: the winner. The best candidate is certified on a fresh start; a miss steps its rate down, then the next best is tried.
+
+Called by ``advance`` when nothing is left to be explored. Only a certified candidate is proposed.
+"""
+
+from rightsizer_operator.phases import assignments, measure
+from rightsizer_operator.phases.moves import Conclude, Move, Propose, Start
+from rightsizer_operator.phases.view import View, settled
+from rightsizer_operator.resource import reasons
+from rightsizer_operator.resource.base import quantity
+from rightsizer_operator.resource.run import Alternative, RunProposal
+from rightsizer_operator.sizing import fingerprint, proof
+from rightsizer_operator.sizing.ranking import Plan
+from rightsizer_operator.sizing.verdicts import AS_IS
+
+
+def next_choice(view: View) -> Move:
+    """Certify, propose, or end without a proposal."""
+    if not view.plans:
+        return _nothing_feasible(view)
+    best = view.plans[0]
+    if not changes(view, best):
+        return Conclude(phase="Complete", reason=reasons.NOTHING_BETTER, message=_stays(view, best), good=True)
+    if best.standing.certified:
+        return Propose(best)
+    refused = measure.refusal(view, best.standing, reserve=0)
+    if refused:
+        return _best_certified(view, refused)
+    waiting = measure.without_room(
+        view, best.standing.gpus_per_replica, "Certifying", f"certifying {best.candidate_id}"
+    )
+    return waiting or _certify(view, best)
+
+
+def changes(view: View, plan: Plan) -> bool:
+    """Whether a plan differs from what serves. The baseline at its own size does not; nor does a size that a scaler decides."""
+    if plan.candidate_id != AS_IS:
+        return True
+    baseline = view.run.spec.baseline
+    return not baseline.replicas_managed_by and plan.replicas != baseline.replicas
+
+
+def proposal(view: View, plan: Plan) -> RunProposal:
+    """The decision, with its identity."""
+    serving = plan.standing.candidate.serving
+    assert serving is not None
+    return RunProposal(
+        hash=fingerprint.proposal_hash(view.run.spec.fingerprint, plan.candidate_id, serving, plan.replicas),
+        candidate=plan.candidate_id,
+        replicas=plan.replicas,
+        gpus=plan.gpus,
+        serving=serving,
+        certified_rps=quantity(plan.standing.rate_rps),
+    )
+
+
+def proof_of(view: View, gpus: int) -> tuple[Alternative, ...]:
+    """What rules out every plan with fewer accelerators."""
+    per_replica = view.run.spec.baseline.serving.accelerators
+    return proof.proof(
+        settled(view), demand_rps=view.basis.demand_rps, proposed_gpus=gpus, default_per_replica=per_replica
+    )
+
+
+def _certify(view: View, plan: Plan) -> Start:
+    standing = plan.standing
+    assert standing.candidate.serving is not None
+    assignment = assignments.certify(view.run, standing.candidate, standing.certify_attempts + 1, standing.rate_rps)
+    return Start(
+        job=measure.trial_manifest(view, standing.candidate.serving, assignment),
+        phase="Certifying",
+        reason=reasons.CERTIFYING,
+        activity=f"{measure.certify_words(view, plan.candidate_id, standing.rate_rps)}; its Job is being started",
+    )
+
+
+def _best_certified(view: View, refused: str) -> Move:
+    """The budget ended before the best could be certified: the best that was, if it saves anything."""
+    baseline = view.run.spec.baseline
+    found = baseline.replicas * baseline.serving.accelerators
+    for plan in view.plans:
+        if plan.standing.certified and changes(view, plan) and plan.gpus < found:
+            return Propose(plan)
+    text = f"{view.plans[0].candidate_id} leads with {view.plans[0].gpus} accelerators but was not certified: {refused}"
+    return Conclude(phase="Exhausted", reason=reasons.BUDGET_EXHAUSTED, message=text)
+
+
+def _nothing_feasible(view: View) -> Conclude:
+    waiting = [one for one in view.standings if measure.to_explore(view, one)]
+    if waiting:
+        refused = measure.refusal(view, waiting[0], reserve=1)
+        return Conclude(
+            phase="Exhausted",
+            reason=reasons.BUDGET_EXHAUSTED,
+            message=f"nothing measured so far meets the targets, {len(waiting)} candidates were not tried: {refused}",
+        )
+    causes = "; ".join(
+        f"{one.candidate.id}: {one.lost or one.outcome}{': ' + one.reason if one.reason and not one.lost else ''}"
+        for one in view.standings if one.outcome != "Unsupported"
+    )  # fmt: skip
+    return Conclude(phase="Exhausted", reason=reasons.BASELINE_MISSES_SLO, message=causes[:1800])
+
+
+def _stays(view: View, best: Plan) -> str:
+    baseline = view.run.spec.baseline
+    if baseline.replicas_managed_by:
+        return f"the baseline stays; its replicas belong to {baseline.replicas_managed_by}"
+    return (
+        f"the baseline stays: {best.gpus} accelerators carry {view.basis.demand_rps:g} requests/s at "
+        f"{best.standing.rate_rps:g} a replica, and no candidate needs fewer"
+    )

@@ -1,0 +1,101 @@
+"""Is the rewrite good enough on the new pods? One verify Job at the full demand; its samples decide. Called by ``rewrite``.
+
+No samples is Inconclusive, never a pass.
+"""
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+from rightsizer_operator.actions import Manifest
+from rightsizer_operator.manifests import jobs
+from rightsizer_operator.phases import assignments, observe
+from rightsizer_operator.phases.view import View
+from rightsizer_operator.resource.base import quantity
+from rightsizer_operator.resource.run import Rollout, RunProposal, TrialRecord
+from rightsizer_operator.resource.status import Configuration
+from rightsizer_operator.sizing import figures, verdicts
+from rightsizer_operator.world import Object
+
+Part = Literal["template", "replicas"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """``result`` is empty while it goes on; ``job`` is the Job to create, if any."""
+
+    result: Literal["", "Pass", "Fail", "Inconclusive"] = ""
+    reason: str = ""
+    job: Manifest | None = None
+    record: TrialRecord | None = None
+
+
+def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_pods: tuple[Object, ...]) -> Check:
+    """Where the verification of this step stands."""
+    subject = f"{proposal.hash}-{part}"
+    records = [one for one in view.status.trials if one.purpose == "Verify" and one.subject == subject]
+    current = [one for one in records if _since(one, rollout)]
+    if current:
+        last = current[-1]
+        result = verdicts.verification(last, view.basis.slo)
+        if result != "Inconclusive":
+            return Check(result=result, reason=last.reason, record=last)
+        if len(current) > view.world.settings.void_retries:
+            return Check(
+                result="Inconclusive", reason=f"{len(current)} verifications gave no verdict, last: {last.reason}"
+            )
+    if view.world.jobs:
+        return Check(reason="a verify Job measures the new pods")
+    hosts = [host for pod in new_pods if (host := _ready_address(pod))]
+    if not hosts:
+        return Check(reason="waiting for the addresses of the new pods")
+    return Check(reason="a verify Job is being started", job=_job(view, proposal, subject, len(records) + 1, hosts))
+
+
+def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: int) -> Configuration | None:
+    """The proposal with the figures seen on the new pods."""
+    standing, report = view.standing(proposal.candidate), verdicts.report_of(record)
+    if standing is None or report is None or not report.probes:
+        return None
+    probe = report.probes[-1]
+    planned = figures.configuration(standing, view.basis, engine=standing.candidate.engine, replicas=replicas)
+    return planned.model_copy(
+        update={
+            "latencies": figures.latencies(probe),
+            "latencies_at_rps": quantity(probe.rate_rps / max(1, replicas)),
+            "evidence": "Observed",
+        }
+    )
+
+
+def _job(view: View, proposal: RunProposal, subject: str, attempt: int, hosts: list[str]) -> Manifest:
+    standing = view.standing(proposal.candidate)
+    engine = standing.candidate.engine if standing else view.run.spec.baseline.engine
+    endpoints = [assignments.endpoint(view.run, engine, host) for host in hosts]
+    assignment = assignments.verify(view.run, subject, attempt, endpoints, verdicts.demand_rps(view.run.spec.accepted))
+    return jobs.verify_job(
+        run_name=view.run.name,
+        run_uid=view.run.uid,
+        infdep_name=view.world.infdep.name,
+        namespace=view.world.infdep.namespace,
+        target=view.target,
+        container=view.run.spec.baseline.container,
+        assignment=assignment,
+        settings=view.world.settings,
+        spec=view.run.spec.accepted,
+    )
+
+
+def _since(record: TrialRecord, rollout: Rollout) -> bool:
+    """Records of an earlier roll-out of the same proposal do not count."""
+    return _at(record.finished_at) >= _at(rollout.since)
+
+
+def _at(text: str) -> datetime.datetime:
+    return observe.moment(text) or datetime.datetime.min.replace(tzinfo=datetime.UTC)
+
+
+def _ready_address(pod: Object) -> str:
+    if observe.condition(pod, "Ready") is None:
+        return ""
+    return str(pod.get("status", {}).get("podIP", ""))

@@ -1,0 +1,146 @@
+"""A run as the phases see it: frozen inputs, trials so far, and the standings computed from them. Made by ``advance``, read by all."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rightsizer_jobs.contract import CompressReport, load_report
+from rightsizer_operator.manifests import artefacts
+from rightsizer_operator.phases.accept import Accepted
+from rightsizer_operator.phases.observe import moment
+from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, TrialRecord
+from rightsizer_operator.sizing import budget, gpus, ranking, verdicts
+from rightsizer_operator.sizing.figures import Basis
+from rightsizer_operator.sizing.ranking import Plan
+from rightsizer_operator.sizing.verdicts import AS_IS, Standing
+from rightsizer_operator.world import Object, OptimizationRun, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    world: World
+    accepted: Accepted
+    """Live spec and target; the run's own frozen inputs are in ``run.spec``."""
+    run: OptimizationRun
+    status: RunStatus
+    """With everything harvested."""
+    artefacts: tuple[Artefact, ...]
+    standings: tuple[Standing, ...]
+    plans: tuple[Plan, ...]
+    """Feasible candidates at their size, best first."""
+    basis: Basis
+
+    @property
+    def target(self) -> Object:
+        return self.accepted.target
+
+    @property
+    def now(self) -> datetime.datetime:
+        return self.world.now
+
+    @property
+    def stopped(self) -> bool:
+        """No new Job and no new write."""
+        return self.accepted.spec.paused
+
+    @property
+    def started(self) -> datetime.datetime:
+        return moment(self.run.created) or self.now
+
+    def standing(self, candidate: str) -> Standing | None:
+        return next((one for one in self.standings if one.candidate.id == candidate), None)
+
+    @property
+    def as_is(self) -> Standing:
+        found = self.standing(AS_IS)
+        assert found is not None
+        return found
+
+    @property
+    def spent(self) -> budget.Spent:
+        return budget.spent(self.status.trials)
+
+    def bar(self, standing: Standing) -> float | None:
+        """The rate to beat; None where there is no incumbent yet."""
+        incumbent = self.incumbent(standing)
+        if incumbent is None:
+            return None
+        rate = gpus.rate_to_beat(self.basis.demand_rps, standing.gpus_per_replica, incumbent.gpus)
+        return None if rate is None else gpus.rounded_up(rate)
+
+    def incumbent(self, standing: Standing) -> Plan | None:
+        """The best plan of the others."""
+        return next((plan for plan in self.plans if plan.candidate_id != standing.candidate.id), None)
+
+    def hopeless(self, standing: Standing) -> str:
+        """Why a candidate need not be tried: one replica is already as large as the best plan. Empty where it may win."""
+        incumbent = self.incumbent(standing)
+        if incumbent is None or standing.candidate.id == AS_IS or standing.outcome != "Pending":
+            return ""
+        if gpus.most_replicas_below(incumbent.gpus, standing.gpus_per_replica):
+            return ""
+        return (
+            f"not tried: one replica has {standing.gpus_per_replica} accelerators, and {incumbent.candidate_id} "
+            f"already serves the demand with {incumbent.gpus}"
+        )
+
+
+def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunStatus) -> View:
+    """Everything derived from a run's trials, once."""
+    found = artefacts_of(world, run, status)
+    failed = {one.name: one.reason for one in found if one.state == "Failed"}
+    basis = Basis(accepted.spec, accepted.gpu_hourly)
+    standings = verdicts.standings(
+        run.spec, status.derived, status.trials, void_retries=world.settings.void_retries, failed_artefacts=failed
+    )
+    price = None if basis.gpu_hourly is None else float(basis.gpu_hourly)
+    return View(
+        world=world,
+        accepted=accepted,
+        run=run,
+        status=status,
+        artefacts=found,
+        standings=standings,
+        plans=ranking.ranked(standings, basis.demand_rps, basis.slo, price),
+        basis=basis,
+    )
+
+
+def settled(view: View) -> tuple[Standing, ...]:
+    """Standings with what never needs a trial said."""
+    return tuple(
+        replace(one, outcome="CannotBeat", reason=reason) if (reason := view.hopeless(one)) else one
+        for one in view.standings
+    )
+
+
+def artefacts_of(world: World, run: OptimizationRun, status: RunStatus) -> tuple[Artefact, ...]:
+    """The artefacts that the candidates need, in order of first use, each with where it stands."""
+    needed: dict[str, Candidate] = {}
+    for candidate in (*run.spec.candidates, *status.derived):
+        name = candidate.serving.artefact if candidate.serving else ""
+        if name and name != run.spec.baseline.serving.artefact:
+            needed.setdefault(name, candidate)
+    return tuple(
+        _artefact(name, candidate, status.trials, world.settings.void_retries) for name, candidate in needed.items()
+    )
+
+
+def _artefact(name: str, candidate: Candidate, trials: Sequence[TrialRecord], void_retries: int) -> Artefact:
+    pending = Artefact(
+        name=name,
+        recipe=artefacts.recipe_for(candidate.precision) or "",
+        path=f"{artefacts.FOLDER}/{name}",
+        state="Pending",
+    )
+    records, last = verdicts.deciding(trials, "Compress", name)
+    if last is None:
+        if len(records) <= void_retries:
+            return pending
+        reason = f"void {len(records)} times, last: {records[-1].reason}"
+        return pending.model_copy(update={"state": "Failed", "reason": reason[:1024]})
+    if last.outcome != "Succeeded":
+        return pending.model_copy(update={"state": "Failed", "reason": f"{last.outcome}: {last.reason}"[:1024]})
+    report = load_report(last.report)
+    assert isinstance(report, CompressReport)
+    return pending.model_copy(update={"state": "Ready", "sha256": report.sha256 or "", "size_bytes": report.size_bytes})
