@@ -108,4 +108,8 @@ def ended(code: int) -> str:
     """Why a child that left no note has this exit code."""
     if code == -signal.SIGKILL:
         return "the tool was killed: most likely out of memory; raise the memory limit of the compress profile"
-    return f"the tool ended with {signal.Signals(-code).name}" if code < 0 else f"the tool ended with exit code {code}"
+    return (
+        f"the tool ended with {signal.Signals(-code).name}"
+        if code < 0
+        else f"the tool ended with exit code {code}; its last words are in the Job's log"
+    )

@@ -1,0 +1,192 @@
+"""Send the demo's workload to an OpenAI-compatible address; one JSON line every few seconds on standard output, clean
+end on SIGTERM.
+
+One file, so that it can be mounted into a pod of the trial image, whose load client it uses. It decides nothing and
+measures for people:
+the figures that count come from trial Jobs.
+
+    generate.py rate --url http://support-chat:8000 --model support-chat --rate 3.5
+    generate.py saturate --url http://10.0.0.7:8000 --model support-chat --seconds 30 --concurrency 16
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, poisson_gaps
+from rightsizer_jobs.loadgen.client import HEADERS, complete
+from rightsizer_jobs.loadgen.load import CUT, closed_loop, until
+from rightsizer_jobs.loadgen.metrics import Window, itl, percentile, shown, ttft
+from rightsizer_jobs.loadgen.prompts import PromptBook
+from rightsizer_jobs.loadgen.records import Exchange, Record
+
+TIMEOUT_S = 60.0
+LINE_EVERY_S = 10.0
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A new connection for each request: a Service spreads connections, not requests, and replicas come and go."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None), headers=HEADERS)
+
+
+@dataclass
+class Interval:
+    """What happened since the last line. Latencies are those of requests that ended in it."""
+
+    sent: int = 0
+    ended: list[Record] = field(default_factory=list)
+
+    def line(self, seconds: float) -> dict[str, object]:
+        """Failed requests have infinite latency, shown as -1, as in reports."""
+        failures = [record.exchange.failure for record in self.ended if record.failed]
+        return {
+            "seconds": round(seconds, 1),
+            "sent": self.sent,
+            "ended": len(self.ended),
+            "failed": len(failures),
+            "ttft_p95_ms": _p95(ttft, self.ended),
+            "itl_p95_ms": _p95(itl, self.ended),
+            **({"failure": failures[0]} if failures else {}),
+        }
+
+
+def _p95(metric: Callable[[Record], list[float]], records: Sequence[Record]) -> float:
+    return shown(percentile([value for record in records for value in metric(record)], 95))
+
+
+class Traffic:
+    """Requests at a rate until told to stop."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, book: PromptBook, nonce: int) -> None:
+        self._session, self._url, self._book, self._nonce = session, f"{url}/v1/completions", book, nonce
+        self._interval = Interval()
+        self._flying: set[asyncio.Task[None]] = set()
+
+    async def exchange(self, index: int) -> Exchange:
+        body = self._book.body(index, self._nonce)
+        return await complete(self._session, self._url, body, timeout_s=TIMEOUT_S)
+
+    async def _one(self, index: int, scheduled_ns: int) -> None:
+        exchange = await self.exchange(index)
+        self._interval.ended.append(Record(index, scheduled_ns, self._book.output_tokens, exchange))
+
+    async def send(self, rate_rps: float, seed: int) -> None:
+        """Open loop: each request leaves at its instant, whatever became of those before."""
+        instant = time.monotonic_ns()
+        for index, gap in enumerate(poisson_gaps(seed)):
+            instant += round(gap / rate_rps * NANOSECONDS)
+            await until(instant)
+            self._interval.sent += 1
+            task = asyncio.create_task(self._one(index, instant))
+            self._flying.add(task)
+            task.add_done_callback(self._flying.discard)
+
+    async def tell(self, every_s: float) -> None:
+        """A line about each interval."""
+        while True:
+            await asyncio.sleep(every_s)
+            self.flush(every_s)
+
+    def flush(self, seconds: float) -> None:
+        ended, self._interval = self._interval, Interval()
+        print(json.dumps(ended.line(seconds)), flush=True)
+
+    async def land(self) -> None:
+        """Cut what is in flight; users who leave are no failures."""
+        for task in self._flying:
+            task.cancel()
+        await asyncio.gather(*self._flying, return_exceptions=True)
+
+
+async def keep_rate(given: argparse.Namespace) -> int:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_session() as session:
+        traffic = Traffic(session, given.url, _book(given), given.seed)
+        working = [
+            asyncio.create_task(traffic.send(given.rate, given.seed)),
+            asyncio.create_task(traffic.tell(given.every)),
+        ]
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([*working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*working, stopping):
+            task.cancel()
+        await asyncio.gather(*working, stopping, return_exceptions=True)
+        await traffic.land()
+        for task in done - {stopping}:
+            task.result()  # a sender never ends by itself: whatever ended it is a bug to be seen
+    traffic.flush(given.every)
+    return 0
+
+
+async def saturate(given: argparse.Namespace) -> int:
+    """Closed loop; prints {"rps", "output_tps", "failed"} of the last two thirds. Exit code 1 when nothing was
+    answered.
+    """
+    async with open_session() as session:
+        traffic = Traffic(session, given.url, _book(given), given.seed)
+        run = await closed_loop(
+            lambda index, _: traffic.exchange(index),
+            concurrency=given.concurrency,
+            seconds=given.seconds,
+            asked_tokens=given.output,
+            watch=lambda _: "",
+        )
+    print(json.dumps(saturation(run.records, run.window, given.output)), flush=True)
+    return 0 if any(not record.failed for record in run.records) else 1
+
+
+def saturation(records: Sequence[Record], window: Window, output_tokens: int) -> dict[str, float]:
+    """Answers that ended in the window count whole: in a closed loop as many straddle its start as its end."""
+    ends = [record.exchange.chunks_ns[-1] for record in records if not record.failed]
+    rps = sum(window.start_ns <= end < window.stop_ns for end in ends) / window.seconds
+    failed = sum(record.failed and record.exchange.failure != CUT for record in records)
+    return {"rps": round(rps, 3), "output_tps": round(rps * output_tokens, 1), "failed": failed}
+
+
+def _book(given: argparse.Namespace) -> PromptBook:
+    return PromptBook.draw(
+        served_model_name=given.model,
+        input_tokens=given.input,
+        output_tokens=given.output,
+        vocabulary=given.vocabulary,
+        seed=given.seed,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Traffic of the demo's workload.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    rate = verbs.add_parser("rate", help="Poisson arrivals until SIGTERM")
+    rate.add_argument("--rate", type=float, required=True, help="requests a second")
+    rate.add_argument("--every", type=float, default=LINE_EVERY_S, help="seconds between lines")
+    closed = verbs.add_parser("saturate", help="closed loop, to see what an engine can do")
+    closed.add_argument("--seconds", type=float, default=30)
+    closed.add_argument("--concurrency", type=int, default=16)
+    for verb in (rate, closed):
+        verb.add_argument("--url", required=True, help="http://HOST:PORT")
+        verb.add_argument("--model", required=True, help="served model name")
+        verb.add_argument("--input", type=int, default=200, help="tokens of a prompt")
+        verb.add_argument("--output", type=int, default=64, help="tokens of an answer")
+        verb.add_argument("--vocabulary", type=int, default=2048)
+        verb.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    return asyncio.run(keep_rate(given) if given.verb == "rate" else saturate(given))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
