@@ -12,7 +12,7 @@ LIMIT = 100 * 1024
 
 
 def test_no_generated_file_is_out_of_date() -> None:
-    assert crd.stale(REPOSITORY) == [], f"run `{crd.COMMAND}`"
+    assert list(crd.stale(REPOSITORY)) == [], f"run `{crd.COMMAND}`"
 
 
 @pytest.mark.parametrize("kind", crd.KINDS, ids=lambda kind: kind.short)

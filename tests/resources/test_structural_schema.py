@@ -1,5 +1,6 @@
 """The CRDs are structural, bounded and described, by a checker that is not the generator; and the checker can fail."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = ("inferencedeployments", "optimizationruns")
 
 
+@functools.cache
 def stored(plural: str) -> dict[str, Any]:
     return yaml.safe_load((REPOSITORY / f"crds/{plural}.yaml").read_text())
 

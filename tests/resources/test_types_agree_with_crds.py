@@ -147,7 +147,7 @@ def accepted_but_for_rules(type_: Any, value: Any) -> bool:
     return True
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(good_specs)
 def test_a_good_spec_is_accepted_by_both_and_survives_the_types(spec: dict[str, Any]) -> None:
     assert list(openapi.violations(SCHEMAS["infdep", "spec"], spec)) == []
@@ -157,7 +157,7 @@ def test_a_good_spec_is_accepted_by_both_and_survives_the_types(spec: dict[str, 
 
 
 @pytest.mark.parametrize(("short", "part", "type_"), PARTS, ids=[f"{short}-{part}" for short, part, _ in PARTS])
-@hypothesis.settings(max_examples=250, deadline=None)
+@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(data=strategies.data())
 def test_something_broken_anywhere_is_seen_by_both_or_by_neither(
     short: str, part: str, type_: Any, data: strategies.DataObject

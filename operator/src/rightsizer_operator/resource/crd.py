@@ -190,9 +190,9 @@ def files() -> dict[str, str]:
     return found
 
 
-def stale(root: Path) -> list[str]:
-    """Paths whose text under ``root`` is not what the types say."""
-    return [path for path, text in files().items() if not _holds(root / path, text)]
+def stale(root: Path) -> dict[str, str]:
+    """Of the generated files, those whose text under ``root`` is not what the types say."""
+    return {path: text for path, text in files().items() if not _holds(root / path, text)}
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -212,9 +212,9 @@ def main(arguments: list[str]) -> int:
     if options.check:
         sys.stderr.writelines(f"{path} is out of date: run `{COMMAND}`\n" for path in out_of_date)
         return 1 if out_of_date else 0
-    for path in out_of_date:
+    for path, text in out_of_date.items():
         (options.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (options.root / path).write_text(files()[path], encoding="utf-8")
+        (options.root / path).write_text(text, encoding="utf-8")
         sys.stdout.write(f"wrote {path}\n")
     return 0
 
