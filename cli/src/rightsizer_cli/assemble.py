@@ -219,16 +219,13 @@ def _rung(run: Run, candidate: Candidate, base: Figure | None, winner: str) -> r
     capacity = _capacity(entry)
     per_gpu = candidate.serving.accelerators if candidate.serving else 1
     found_per_gpu = run.inputs.baseline.serving.accelerators or 1
-    configuration = entry.configuration
     return result.Rung(
         candidate=candidate.id,
         lever=levers.lever(candidate),
         capacity_rps=capacity,
         times_as_is=_times(capacity, base, found_per_gpu / (per_gpu or 1)),
         drop_points=_drop(entry),
-        cost_per_million_tokens_at_rate=_figure(
-            configuration.cost_per_million_tokens_at_rate if configuration else None, "Measured"
-        ),
+        cost_per_million_tokens_at_capacity=money.at_capacity(run.inputs, capacity, per_gpu),
         outcome=entry.outcome,
         winner=candidate.id == winner,
     )

@@ -22,6 +22,7 @@ _REQUEST_TIMEOUT = "15s"
 _PROCESS_TIMEOUT_S = 90  # an exec login may ask the user something first
 
 _INSTALL = "Install the chart: helm install rightsizer charts/rightsizer -n rightsizer-system --create-namespace."
+_LOG_LINE = re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d")
 _MEANINGS: tuple[tuple[str, int, str], ...] = (
     (r"doesn't have a resource type|no matches for kind|could not find the requested resource", REFUSED, _INSTALL),
     (r"\(NotFound\)", NOT_FOUND, "List what is there with: kubectl rightsizer status -A."),
@@ -123,7 +124,7 @@ class Kubectl:
 
 def failure_of(stderr: str) -> Failure:
     """What kubectl said on stderr, as a Failure with its exit code and remedy; unknown words count as unreachable."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _LOG_LINE.match(line)]
     said = " ".join(lines[-3:]) if lines else "kubectl failed and said nothing"
     for pattern, code, remedy in _MEANINGS:
         if re.search(pattern, said):

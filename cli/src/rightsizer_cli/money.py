@@ -52,6 +52,15 @@ def _api(spec: InferenceDeploymentSpec, own: Figure | None) -> Api | None:
     )
 
 
+def at_capacity(run: RunSpec, capacity: Figure | None, accelerators: int) -> Figure | None:
+    """Price of a million output tokens of one replica at its measured capacity."""
+    if capacity is None:
+        return None
+    hourly, tokens = sizing_cost.per_hour(accelerators, run.gpu_hourly), run.accepted.workload.static.output_tokens
+    value = sizing_cost.per_million_tokens(hourly, capacity.value * tokens)
+    return None if value is None else Figure(value=value, evidence="Measured")
+
+
 def payback_hours(spent: float | None, before: Side | None, after: Side | None) -> float | None:
     """Hours of saving that pay for the search; None without a price or a saving."""
     old, new = _hourly(before), _hourly(after)

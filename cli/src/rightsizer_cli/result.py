@@ -97,8 +97,9 @@ class Rung(Document):
     lever: str
     capacity_rps: Figure | None = None
     times_as_is: Figure | None = None
+    """Capacity of one accelerator against that of the configuration as found."""
     drop_points: Figure | None = None
-    cost_per_million_tokens_at_rate: Figure | None = None
+    cost_per_million_tokens_at_capacity: Figure | None = None
     outcome: str
     winner: bool = False
 

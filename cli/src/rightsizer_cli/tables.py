@@ -25,6 +25,11 @@ def figure(found: Figure | None, unit: str = "") -> str:
     return f"{text} {found.evidence}"
 
 
+def figure_value(found: Figure | None) -> str:
+    """The value alone; a dash where there is none."""
+    return number(found.value) if found else "-"
+
+
 # --- the short report
 
 
@@ -69,7 +74,7 @@ def _latency_row(percentile: int, metric: str, limit: float) -> tuple[str, Cell]
 
 
 def _ladder(rungs: Sequence[Rung]) -> list[str]:
-    heading = ("LEVER", "OUTCOME", "CAPACITY", "PER ACCELERATOR", "QUALITY DROP", "COST/M AT RATE")
+    heading = ("LEVER", "OUTCOME", "CAPACITY", "PER ACCELERATOR", "QUALITY DROP", "COST/M AT CAPACITY")
     return table(heading, [_rung(rung) for rung in rungs])
 
 
@@ -81,7 +86,7 @@ def _rung(rung: Rung) -> tuple[str, ...]:
         f"{number(rung.capacity_rps.value)}/s" if rung.capacity_rps else "-",
         f"{rung.times_as_is.value:.2f}x" if rung.times_as_is else "-",
         f"{drop.value:.2f} points (at most {drop.high or 0:.2f})" if drop else "-",
-        number(rung.cost_per_million_tokens_at_rate.value) if rung.cost_per_million_tokens_at_rate else "-",
+        figure_value(rung.cost_per_million_tokens_at_capacity),
     )
 
 
