@@ -1,8 +1,8 @@
-"""The objects a pass meets: a target that serves, its claim, an InferenceDeployment, a run, its Jobs. Manifests only."""
+"""What a pass meets: a target that serves, its claim, an InferenceDeployment, a run, its Jobs; manifests only."""
 
 from typing import Any
 
-from tests.resource import samples
+from tests.resources import samples
 
 Object = dict[str, Any]
 ACCELERATOR = "nvidia.com/gpu"
