@@ -1,6 +1,6 @@
 """What the tests share: a real control plane for those that ask for it, and a namespace of its own for each test.
 
-Everything else is values in, values out, and needs no fixture. A test that takes `control_plane` is marked `cluster` by itself.
+Everything else is values in, values out, and needs no fixture. A test that takes `control_plane` is marked `cluster`.
 """
 
 import secrets

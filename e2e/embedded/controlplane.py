@@ -62,7 +62,8 @@ def launch(
 ) -> None:
     """Start all four, each command after the words `prefix`.
 
-    Returns when the API server is ready and the controller manager has done its first work. Raises `Died` or `TimeoutError`. The last two start late: they give up when the API server is not there within 10 s.
+    Returns when the API server is ready and the controller manager has done its first work; raises `Died` or
+    `TimeoutError`. The last two start late: they give up when the API server is not there within 10 s.
     """
     deadline = time.monotonic() + limit_s
     processes.start(plan.folder, "etcd", [*prefix, programs["etcd"], *commands.etcd(plan)])

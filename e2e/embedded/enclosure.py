@@ -1,4 +1,4 @@
-"""The namespaces (mounts, network, processes) in which a full node lives: nothing of it reaches the host, and all ends at once.
+"""The namespaces (mounts, network, processes) of a full node: nothing of it reaches the host, and all ends at once.
 
 Called by `node`. The only traces outside are one end of a cable, two routes and a control group; the first two vanish
 with the namespaces. No default route exists inside, so nothing leaves the machine, whatever a pod tries.
@@ -13,7 +13,7 @@ from e2e.embedded import processes
 from e2e.embedded.sites import Site
 
 HOLDER = "enclosure"
-# The kubelet sets these for the whole machine. In here it finds plain files in their place: the machine keeps its own.
+# The kubelet sets these for the whole machine. In here it finds plain files instead: the machine keeps its own.
 _KERNEL_SETTINGS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -24,11 +24,14 @@ _KERNEL_SETTINGS = (
 )
 
 
+class Taken(Exception):
+    """Another cluster has this index."""
+
+
 def open_up(site: Site, init: Path) -> None:
-    """Make the namespaces, held by `init` as their process 1, or keep those that stand. Raises `RuntimeError` on refusal."""
-    if is_open(site.folder):
-        return
-    close(site.folder)  # half made, or of an earlier boot
+    """Make the namespaces, held by `init` as process 1. Raises `Taken`, or `RuntimeError` when the machine refuses."""
+    if Path(f"/sys/class/net/{site.link}").exists():
+        raise Taken(site.link)
     flags = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "slave"]
     processes.start(site.folder, HOLDER, ["unshare", *flags, init])
     first = _first_process(site.folder)
@@ -86,7 +89,12 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 
 def _connect(site: Site, first: int) -> None:
     """Lay the cable: one end here, the other inside; the kernel refuses a second cable of the same name."""
-    _run(["ip", "link", "add", site.link, "type", "veth", "peer", "name", "uplink", "netns", str(first)])
+    try:
+        _run(["ip", "link", "add", site.link, "type", "veth", "peer", "name", "uplink", "netns", str(first)])
+    except RuntimeError as error:
+        if "File exists" in str(error):
+            raise Taken(site.link) from error
+        raise
     _run(["ip", "link", "set", site.link, "alias", str(site.folder)])
     _run(["ip", "address", "add", f"{site.host_address}/30", "dev", site.link])
     _run(["ip", "link", "set", site.link, "up"])

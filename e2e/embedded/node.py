@@ -1,7 +1,7 @@
 """A whole single-node Kubernetes that runs pods: control plane, containerd, kubelet, kube-proxy. Root on Linux.
 
-Called by the demo, the scenarios and the verbs. `up` may be repeated at any time and goes on where it was; `down` removes
-everything. All its state is in one folder; its processes live in an `enclosure`.
+Called by the demo, the scenarios and the verbs. `up` may be repeated at any time and goes on where it was; `down`
+removes everything. All its state is in one folder; its processes live in an `enclosure`.
 """
 
 import json
@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from e2e.embedded import binaries, cgroups, controlplane, debian, enclosure, images, places, processes, sites
@@ -39,14 +40,12 @@ class Node:
         def tell(what: str) -> None:
             say(f"{time.monotonic() - began:6.1f} s  {what}")
 
+        processes.forget_dead(self.folder)
         here = self._enclose()
         self._furnish(here, programs)
         tell(f"namespaces, addresses and certificates (cluster {here.index})")
         prefix = enclosure.entry(self.folder)
-        environ = {
-            "PATH": f"{self.folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
-        }
+        environ = {"PATH": f"{self.folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
         def start(name: str, *flags: str) -> None:
             processes.start(self.folder, name, [*prefix, str(programs[name]), *flags], environ)
@@ -55,9 +54,10 @@ class Node:
         controlplane.launch(here.plan, programs, prefix)
         tell("control plane ready")
         self._load_pause()
+        since = 0.0 if "kubelet" in processes.recorded(self.folder) else time.time()
         start("kubelet", *sites.kubelet_command(here))
         start("kube-proxy", f"--config={self.folder}/conf/proxy.yaml")
-        self._wait_ready()
+        self._wait_ready(since)
         tell("node ready")
         if resources:
             self.advertise(resources)
@@ -67,35 +67,35 @@ class Node:
         """End every process and remove everything `up` made. Does nothing where nothing is."""
         here = self.site
         enclosure.close(self.folder)
-        processes.stop(
-            self.folder, grace_s=0
-        )  # the entrances (nsenter) end with what they watch; this is for the records
+        processes.stop(self.folder, grace_s=0)  # each entrance (nsenter) ends with what it watches
         if here is not None:
             _await_no_link(here.link)
             cgroups.remove(here.cgroup)
-        shutil.rmtree(self.folder, ignore_errors=False) if self.folder.exists() else None
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         with suppress(OSError):  # made by `up` where there was none; another's is not empty
             Path("/var/lib/kubelet").rmdir()
 
     def _enclose(self) -> Site:
-        """The enclosure at the recorded index, or at the first free one."""
+        """The enclosure that stands, or a new one: at the recorded index, else at the first free one."""
+        if (standing := self.site) and enclosure.is_open(self.folder):
+            return standing
+        enclosure.close(self.folder)  # half made, or of an earlier boot
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         init = images.pause(places.cache(os.environ) / "bin")
-        kept = self.site
-        for index in [kept.index] if kept else sites.INDEXES:
+        for index in [standing.index] if standing else sites.INDEXES:
             here = Site(folder=self.folder, index=index)
-            if kept is None and Path(f"/sys/class/net/{here.link}").exists():
-                continue
+            if standing:
+                _await_no_link(here.link)
             try:
                 enclosure.open_up(here, init)
-            except RuntimeError as error:
+            except enclosure.Taken:
                 enclosure.close(self.folder)
-                if "File exists" in str(error) and kept is None:
-                    continue  # taken by another cluster just now
-                raise
+                continue
+            cgroups.remove(here.cgroup)  # of pods that ended with an earlier enclosure: the kubelet spends 3 s on each
             self._site_file.write_text(json.dumps({"index": index}))
             return here
-        raise RuntimeError("every index is in use: take a cluster down first (python -m e2e.embedded status --all)")
+        raise RuntimeError("no index is free: take a cluster down first (python -m e2e.embedded status --all)")
 
     def _furnish(self, here: Site, programs: Mapping[str, Path]) -> None:
         """Certificates, kubeconfigs, configuration, the programs under their plain names, the pods' control group."""
@@ -111,8 +111,7 @@ class Node:
             "conf/proxy.yaml": sites.proxy(here),
         }
         for name, text in files.items():
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_text(text)
+            _write_if_changed(self.folder / name, text)
         (self.folder / "bin").mkdir(exist_ok=True)
         for program, path in programs.items():
             link = self.folder / "bin" / program
@@ -120,12 +119,11 @@ class Node:
             link.symlink_to(path)
         cgroups.make(here.cgroup)
 
-    def _wait_ready(self) -> None:
+    def _wait_ready(self, since: float) -> None:
         def ready() -> bool:
             processes.check(self.folder)
             node = self.admin.find("v1", "Node", sites.NODE)
-            conditions = (node or {}).get("status", {}).get("conditions") or []
-            return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+            return node is not None and says_ready(node, since)
 
         wait_for(ready, f"node Ready; see {self.folder}/log/kubelet.log", READY_LIMIT_S, pause_s=0.1)
 
@@ -214,6 +212,22 @@ class Node:
 def every(parent: Path = places.BUILD / "clusters") -> list[Node]:
     """All clusters of this checkout."""
     return [Node(folder=record.parent) for record in sorted(parent.glob("*/pid"))]
+
+
+def says_ready(node: Object, since: float) -> bool:
+    """Whether the node is Ready by word of a kubelet that runs since then (Unix time), not of an earlier one."""
+    for one in node.get("status", {}).get("conditions") or []:
+        if one["type"] == "Ready":
+            heard = datetime.fromisoformat(one["lastHeartbeatTime"]).timestamp()
+            return bool(one["status"] == "True" and heard >= int(since))
+    return False
+
+
+def _write_if_changed(file: Path, text: str) -> None:
+    """kube-proxy ends when its configuration file is touched."""
+    if not file.exists() or file.read_text() != text:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
 
 
 def _await_no_link(name: str) -> None:

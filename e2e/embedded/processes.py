@@ -100,6 +100,13 @@ def check(folder: Path) -> None:
             raise Died(name, folder / "log" / f"{name}.log")
 
 
+def forget_dead(folder: Path) -> None:
+    """Drop the records of processes that no longer run, so that `check` asks only about those started since."""
+    for name, process in recorded(folder).items():
+        if not is_alive(process):
+            (folder / "pid" / f"{name}.json").unlink()
+
+
 def stop(folder: Path, names: Sequence[str] | None = None, grace_s: float = 10.0) -> None:
     """End the named (default: all) recorded processes in turn: ask, wait up to `grace_s`, kill; remove the records."""
     on_record = recorded(folder)

@@ -1,7 +1,7 @@
 """Addresses of one full node as pure functions of its folder and index, and the configuration files of its programs.
 
-Called by `node` and `enclosure`. Starts nothing, reads nothing. Every cluster on a machine has another index and so other
-addresses; the ports are the same, since each has a network namespace of its own.
+Called by `node` and `enclosure`. Starts nothing, reads nothing. Every cluster of a machine has its own index, hence its
+own addresses; the ports are the same: each has its own network namespace.
 """
 
 import json
