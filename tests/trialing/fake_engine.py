@@ -59,7 +59,7 @@ class FakeEngine:
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/prometheus/metrics", self.metrics)
         app.router.add_post("/v1/completions", self.complete)
-        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", port).start()
         self.base_url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"

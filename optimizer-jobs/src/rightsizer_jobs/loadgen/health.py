@@ -92,10 +92,13 @@ def allowed_lag_ms(slo: Slo) -> float:
 
 
 def believe(run: Run, watchman: Watchman, slo: Slo) -> str:
-    """Why an open-loop run is void; empty: it may be believed."""
+    """Why an open-loop run is void; empty: it may be believed.
+
+    A run that was stopped for overload only says that the rate is too high: there a few late requests do not matter.
+    """
     seconds = run.window.seconds
     health, allowed = watchman.health(run.records), allowed_lag_ms(slo)
-    if health.send_lag_p95_ms > allowed:
+    if not run.stopped and health.send_lag_p95_ms > allowed:
         return f"the client sent late: p95 {health.send_lag_p95_ms:.1f} ms, allowed {allowed:.1f} ms"
     if (stalled := watchman.stalled_s(allowed)) > STALLED_SHARE * seconds + STALLED_FLOOR_S:
         return f"the client stood still for {stalled:.2f} s of {seconds:.0f} s"

@@ -149,8 +149,8 @@ def joint_share(records: Sequence[Record], slo: Slo) -> float:
 
 
 def rounded(value: float) -> float:
-    """Five significant digits."""
-    return float(f"{value:.5g}")
+    """Four significant digits: more is not known, and a report is short."""
+    return float(f"{value:.4g}")
 
 
 def shown(value: float) -> float:

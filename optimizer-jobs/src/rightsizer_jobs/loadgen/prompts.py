@@ -30,7 +30,8 @@ def vocabulary_size(model_path: str) -> int:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ModelUnreadable(f"model_path: {path} cannot be read: {error}") from error
-    for part in (config, config.get("text_config") or {}):
+    found = config if isinstance(config, dict) else {}
+    for part in (found, found.get("text_config") or {}):
         size = part.get("vocab_size")
         if isinstance(size, int) and size > 1:
             return size

@@ -1,0 +1,84 @@
+"""A report fits the termination message in the worst case, readable where it can be."""
+
+import random
+
+import pytest
+
+from rightsizer_jobs.contract import (
+    REPORT_LIMIT_BYTES,
+    Capacity,
+    ClientHealth,
+    CompressReport,
+    Probe,
+    ReportTooLong,
+    Saturation,
+    TrialReport,
+    dump_report,
+    load_report,
+)
+from rightsizer_jobs.stats import encode_answers
+
+METRICS = ("ttft", "itl", "tpot", "e2e")
+LETTERS = "abcdefghijklmnopqrstuvwxyz "
+
+
+def figures(source, scale):
+    return {metric: float(f"{source.random() * scale:.4g}") for metric in METRICS}
+
+
+def some_probe(source):
+    def digits(low, high):
+        return float(f"{source.uniform(low, high):.4g}")
+
+    return Probe(
+        rate_rps=digits(1, 90), achieved_rps=digits(1, 90), seconds=digits(60, 240), requests=source.randrange(1000, 9999),
+        failed=source.randrange(100), violations=figures(source, 1), p_ms=figures(source, 9999), output_tps=digits(100, 9000),
+        variance_inflation=digits(1, 60), aborted=source.random() < 0.3,
+    )  # fmt: skip
+
+
+def report(questions, probes, seed=1):
+    source = random.Random(seed)
+    return TrialReport(
+        purpose="Explore", candidate="c" * 40, attempt=1, seed=123456789, outcome="Succeeded",
+        reason="".join(source.choices(LETTERS, k=400)), ready_s=123.4, engine_start=1764000000.25, engine_s=1234.5,
+        idle_ms=figures(source, 999), answers=encode_answers([source.random() < 0.79 for _ in range(questions)], "ab" * 32),
+        saturation=Saturation(rps=1.234, output_tps=1234, concurrency=256), probes=tuple(some_probe(source) for _ in range(probes)),
+        capacity=Capacity(rate_rps=1.234, standard_error=0.01234, lower_rps=1.234, slope=10.12),
+        client=ClientHealth(send_lag_p95_ms=1.234, loop_lag_p95_ms=1.234, throttled_s=0.0),
+        records="/rightsizer/volume/runs/0b0e7b1c-3d0a-4c51-9a51-b60f2a3f4f10/" + "c" * 40 + "-explore-1.jsonl.gz",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_of_mmlu_beside_twelve_probes_fits_and_comes_back_unchanged(seed):
+    full = report(14042, 12, seed)
+    text = dump_report(full)
+    assert len(text.encode()) <= REPORT_LIMIT_BYTES
+    assert load_report(text) == full
+
+
+def test_an_ordinary_report_stays_readable_json():
+    text = dump_report(report(900, 4))
+    assert '"outcome":"Succeeded"' in text
+    assert load_report(text) == report(900, 4)
+
+
+def test_a_report_that_cannot_fit_is_an_error():
+    with pytest.raises(ReportTooLong, match="4096"):
+        dump_report(report(19_200, 12))
+
+
+def test_a_packed_report_without_probes_or_answers_comes_back_unchanged():
+    long = CompressReport(
+        artefact="a", attempt=1, outcome="Succeeded", tool="".join(random.Random(1).choices("ab", k=9000))
+    )
+    assert load_report(dump_report(long)) == long
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"version":1,"kind":"Packed","data":"ab"}', '{"version":1,"kind":"Packed",}', "", "{}"]
+)
+def test_a_damaged_report_is_a_value_error(damage):
+    with pytest.raises(ValueError, match=r".+"):
+        load_report(damage)
