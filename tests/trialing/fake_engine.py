@@ -111,7 +111,10 @@ class FakeEngine:
 
     async def stream(self, request: web.Request, body: dict[str, object], arrived: float) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionResetError:  # the client has left
+            return response
         self.waiting += 1
         await self.slots.acquire()
         self.waiting -= 1
