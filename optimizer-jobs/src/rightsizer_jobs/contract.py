@@ -136,6 +136,11 @@ class TrialAssignment(Frozen):
     rate_rps: float | None = Field(
         default=None, gt=0, description="the rate to hold, for Certify and Verify; over all endpoints together"
     )
+    top_up: bool = Field(
+        default=False,
+        description="the endpoints may serve other traffic: count it on the engines first and send only what is missing "
+        "to rate_rps, so that they carry rate_rps in all",
+    )
     records_dir: str | None = Field(default=None, description="where full records are written, as mounted")
 
 
