@@ -81,6 +81,7 @@ def assembled(infdep: Object, run: Object) -> result.Result:
         observed=_observed(found),
         ladder=_ladder(found),
         curves=tuple(_present(levers.curve(candidate.id, found.status.trials) for candidate in found.candidates)),
+        baseline_accuracy_percent=levers.accuracy(verdicts.AS_IS, found.status.trials),
         quality=tuple(_present(_certificate(found, candidate) for candidate in found.candidates)),
         candidates=tuple(_candidate(found, candidate) for candidate in found.candidates),
         minimality=_minimality(found),

@@ -18,6 +18,16 @@ _PRECISIONS = {
 }
 
 
+_ENGINES = {"VLLM": "vLLM", "TensorRTLLM": "TensorRT-LLM"}
+
+
+def in_words(*, engine: str, precision: str, kv_cache: str) -> str:
+    """A configuration for people: ``vLLM, INT8 weights and activations, FP8 KV cache``."""
+    cache = f"{kv_cache} KV cache" if kv_cache not in ("", "Auto") else ""
+    words = (_ENGINES.get(engine, engine), _PRECISIONS.get(precision, precision), cache)
+    return ", ".join(word for word in words if word)
+
+
 def lever(candidate: Candidate) -> str:
     """What the candidate changes, in words: ``INT8 weights and activations, FP8 KV cache, tensor parallelism 2``."""
     parts = [_PRECISIONS.get(candidate.precision, candidate.precision)]
@@ -28,7 +38,7 @@ def lever(candidate: Candidate) -> str:
     if candidate.parallelism > 1:
         parts.append(f"tensor parallelism {candidate.parallelism}")
     if candidate.engine == "TensorRTLLM":
-        parts.append("TensorRT-LLM")
+        parts.append(_ENGINES[candidate.engine])
     return "as found" if parts == [_PRECISIONS["AsIs"]] else ", ".join(parts)
 
 

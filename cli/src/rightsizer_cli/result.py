@@ -229,6 +229,7 @@ class Result(Document):
     observed: Side | None = None
     ladder: tuple[Rung, ...] = ()
     curves: tuple[Curve, ...] = ()
+    baseline_accuracy_percent: Figure | None = None
     quality: tuple[Certificate, ...] = ()
     candidates: tuple[CandidateResult, ...] = ()
     minimality: Minimality | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from rightsizer_cli.levers import in_words
 from rightsizer_cli.plain import table, visible
 from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side
 
@@ -13,6 +14,11 @@ def number(value: float) -> str:
     size = abs(value)
     digits = next((d for least, d in ((100, 0), (10, 1), (1, 2), (0.01, 3)) if size >= least), 5 if size else 0)
     return f"{value:,.{digits}f}"
+
+
+def stated(value: float) -> str:
+    """A number that somebody chose, as they would write it: 50, 5.5, 1,500."""
+    return f"{value:,.6f}".rstrip("0").rstrip(".")
 
 
 def figure(found: Figure | None, unit: str = "") -> str:
@@ -55,7 +61,7 @@ def _sides(result: Result) -> list[str]:
 def _side_rows(result: Result) -> list[tuple[str, Cell]]:
     unit = f" {visible(result.cost.currency)}" if result.cost else ""
     return [
-        ("configuration", lambda side: visible(f"{side.candidate} ({side.engine}, {side.precision})")),
+        ("configuration", lambda side: visible(f"{side.candidate} ({configured(side)})")),
         ("accelerators", lambda side: f"{side.gpus} on {side.replicas} replicas"),
         ("rate of one replica", _rate),
         *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
@@ -65,12 +71,17 @@ def _side_rows(result: Result) -> list[tuple[str, Cell]]:
     ]
 
 
+def configured(side: Side) -> str:
+    """Engine, weights and KV cache in words."""
+    return in_words(engine=side.engine, precision=side.precision, kv_cache=side.kv_cache)
+
+
 def _rate(side: Side) -> str:
     return figure(side.rate_rps, "/s") + (" (certified)" if side.certified else "")
 
 
 def _latency_row(percentile: int, metric: str, limit: float) -> tuple[str, Cell]:
-    return f"p{percentile} {metric} (at most {number(limit)} ms)", lambda s: figure(s.latencies_ms.get(metric), " ms")
+    return f"p{percentile} {metric} (at most {stated(limit)} ms)", lambda s: figure(s.latencies_ms.get(metric), " ms")
 
 
 def _ladder(rungs: Sequence[Rung]) -> list[str]:
@@ -130,7 +141,7 @@ def _certificate(found: Certificate) -> str:
     return (
         f"Quality: {found.asked} questions, {found.lost} lost and {found.won} won against the baseline; drop {drop.value:.2f} "
         f"points, {found.confidence_percent} % bounds {drop.low or 0:.2f} to {drop.high or 0:.2f}, "
-        f"{number(found.allowed_points)} allowed: {found.verdict} {drop.evidence}."
+        f"{stated(found.allowed_points)} allowed: {found.verdict} {drop.evidence}."
     )
 
 

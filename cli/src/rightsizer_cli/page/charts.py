@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rightsizer_cli.page.markup import Markup, joined, tag
 from rightsizer_cli.page.scale import Axis, spread, ticks
 from rightsizer_cli.result import Certificate, Curve, Point
-from rightsizer_cli.tables import number
+from rightsizer_cli.tables import number, stated
 
 WIDTH, HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 150, 18, 40
@@ -38,13 +38,12 @@ def latency(metric: str, limit: float, percentile: int, curves: Sequence[Curve],
     highest = max((point.rate_rps for curve in shown for point in curve.points), default=1.0)
     x = Axis(0, highest * 1.04, _LEFT, WIDTH - _RIGHT)
     y = Axis(0, _ceiling(metric, limit, shown), HEIGHT - _BOTTOM, _TOP)
-    title = f"p{percentile} {metric} in milliseconds against the rate of one replica; the limit is {number(limit)} ms"
+    title = f"p{percentile} {metric} in milliseconds against the rate of one replica; the limit is {stated(limit)} ms"
     order = sorted(shown, key=lambda curve: _WEIGHT.get(role.get(curve.candidate, ""), 0))
     return _chart(
         title, HEIGHT,
-        _grid(x, y), _limit(x, y, limit),
+        _grid(x, y), _limit(x, y, limit), _names(order, metric, x, y, role),
         *(_curve(curve, metric, limit, x, y, role.get(curve.candidate, "other")) for curve in order),
-        _names(order, metric, x, y, role),
     )  # fmt: skip
 
 
@@ -60,7 +59,7 @@ def _ceiling(metric: str, limit: float, curves: Sequence[Curve]) -> float:
 def _grid(x: Axis, y: Axis) -> Markup:
     rows = [
         joined(
-            _line(x.start, y.at(v), x.end, y.at(v), "grid"), _label(number(v), x.start - 8, y.at(v) + 4, "tick", "end")
+            _line(x.start, y.at(v), x.end, y.at(v), "grid"), _label(stated(v), x.start - 8, y.at(v) + 4, "tick", "end")
         )
         for v in ticks(y.low, y.high, 5)
     ]
@@ -72,7 +71,7 @@ def _grid(x: Axis, y: Axis) -> Markup:
 def _limit(x: Axis, y: Axis, limit: float) -> Markup:
     at = y.at(limit)
     return joined(
-        _line(x.start, at, x.end, at, "slo"), _label(f"limit {number(limit)} ms", x.start + 6, at - 6, "slo-name")
+        _line(x.start, at, x.end, at, "slo"), _label(f"limit {stated(limit)} ms", x.start + 6, at - 6, "slo-name")
     )
 
 
@@ -108,16 +107,18 @@ def _point(point: Point, metric: str, limit: float, x: Axis, y: Axis, role: str)
 
 
 def _names(curves: Sequence[Curve], metric: str, x: Axis, y: Axis, role: dict[str, str]) -> Markup:
-    """The candidates' names at the ends of their lines, moved apart where they would overlap."""
-    ends = [next(p for p in reversed(curve.points) if metric in p.percentile_ms) for curve in curves]
-    heights = spread([_y(end, metric, y) for end in ends], 15, y.end, y.start)
-    names = []
-    for curve, end, height in zip(curves, ends, heights, strict=True):
-        class_ = role.get(curve.candidate, "other")
-        from_x, to_x = x.at(end.rate_rps) + 5, x.end + 10
-        names.append(tag("path", d=f"M{from_x} {_y(end, metric, y)}L{to_x} {height}", class_=f"lead {class_}"))
-        names.append(_label(curve.candidate[:22], to_x + 4, height + 4, f"name {class_}"))
-    return joined(*names)
+    """The candidates' names at the right, moved apart where they would overlap; of equal heights the leftmost is on top, so that
+    the thin lines to the names do not cross."""
+    ends = [(curve.candidate, next(p for p in reversed(curve.points) if metric in p.percentile_ms)) for curve in curves]
+    ends.sort(key=lambda end: (_y(end[1], metric, y), end[1].rate_rps))
+    heights = spread([_y(point, metric, y) for _, point in ends], 15, y.end, y.start)
+    leads, names = [], []
+    for (candidate, point), height in zip(ends, heights, strict=True):
+        class_ = role.get(candidate, "other")
+        start, end = x.at(point.rate_rps) + 5, x.end + 10
+        leads.append(tag("path", d=f"M{start:g} {_y(point, metric, y):g}L{end:g} {height:g}", class_=f"lead {class_}"))
+        names.append(_label(candidate[:22], end + 4, height + 4, f"name {class_}"))
+    return joined(*leads, *names)
 
 
 # --- quality
@@ -138,7 +139,7 @@ def quality(certificates: Sequence[Certificate], role: dict[str, str]) -> Markup
         _label("drop against the baseline, percentage points", (x.start + x.end) / 2, bottom + 35, "axis", "middle"),
         _line(x.at(0), _TOP, x.at(0), bottom, "grid"),
         _line(x.at(allowed), _TOP - 4, x.at(allowed), bottom, "slo"),
-        _label(f"{number(allowed)} allowed", x.at(allowed) + 6, _TOP + 4, "slo-name"),
+        _label(f"{stated(allowed)} allowed", x.at(allowed) + 6, _TOP + 4, "slo-name"),
     ]
     rows = [
         _interval(c, x, _TOP + 20 + 30 * index, role.get(c.candidate, "other")) for index, c in enumerate(certificates)
@@ -153,8 +154,12 @@ def _interval(found: Certificate, x: Axis, y: float, role: str) -> Markup:
         _label(found.candidate[:22], x.start - 12, y + 4, f"name {role}", "end"),
         tag("line", x1=x.at(low), y1=y, x2=x.at(high), y2=y, class_=f"interval {role}"),
         tag("circle", cx=x.at(drop.value), cy=y, r=4.5, class_=f"point {role}"),
-        _label(f"{drop.value:.2f}", x.end + 12, y + 4, f"name {role}"),
+        _label(_signed(drop.value), x.end + 12, y + 4, f"name {role}"),
     )
+
+
+def _signed(points: float) -> str:
+    return f"{points:.2f}".replace("-", "−")
 
 
 # --- bars

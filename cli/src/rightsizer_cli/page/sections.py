@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from rightsizer_cli.page import charts
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side
-from rightsizer_cli.tables import number
+from rightsizer_cli.tables import configured, number, stated
 
 Section = Callable[[Result], Markup | None]
 
@@ -14,6 +14,11 @@ def _roles(result: Result) -> dict[str, str]:
     """How a candidate is drawn: winner, as found, or one of the others."""
     found = {rung.candidate: "found" for rung in result.ladder[:1]}
     return {**found, result.decision.candidate: "winner"} if result.decision.candidate else found
+
+
+def _signed(value: float | None) -> str:
+    """Percentage points with a real minus sign."""
+    return f"{value or 0:.2f}".replace("-", "−")
 
 
 def _figure(found: Figure | None, unit: str = "", interval: bool = True) -> Markup:
@@ -89,7 +94,7 @@ def _card(title: str, was: str, now: str, below: Child) -> Markup:
 
 
 def _gpus(before: Side, after: Side, result: Result) -> Markup:
-    rate = f"for {number(result.targets.demand_rps)} requests/s at the peak"
+    rate = f"for {stated(result.targets.demand_rps)} requests/s at the peak"
     return _card("Accelerators", str(before.gpus), str(after.gpus), rate)
 
 
@@ -110,7 +115,7 @@ def _slowest(before: Side, after: Side, result: Result) -> Markup | None:
     metric = max(limits, key=lambda name: after.latencies_ms[name].value / limits[name])
     old, new = before.latencies_ms.get(metric), after.latencies_ms[metric]
     below = joined(
-        f"ms, at most {number(limits[metric])}; one replica at {number(after.latencies_at_rps or 0)}/s ", _class(new)
+        f"ms, at most {stated(limits[metric])}; one replica at {number(after.latencies_at_rps or 0)}/s ", _class(new)
     )
     return _card(f"p{result.targets.percentile} {metric}", number(old.value) if old else "", number(new.value), below)
 
@@ -119,8 +124,8 @@ def _drop(certificate: Certificate | None, result: Result) -> Markup | None:
     if certificate is None:
         return None
     drop = certificate.drop_points
-    below = f"points lost, {certificate.confidence_percent} % sure of at most {drop.high or 0:.2f}; {number(certificate.allowed_points)} allowed "
-    return _card("Quality", "", f"{drop.value:.2f}", joined(below, _class(drop)))
+    below = f"points lost, {certificate.confidence_percent} % sure of at most {drop.high or 0:.2f}; {stated(certificate.allowed_points)} allowed "
+    return _card("Quality", "", _signed(drop.value), joined(below, _class(drop)))
 
 
 def _class(found: Figure) -> Markup:
@@ -149,7 +154,7 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
         ("latencies at", [_at(side) for side in shown]),
     ]
     for metric, limit in result.targets.limits_ms.items():
-        name = joined(f"p{percentile} {metric}", tag("span", f"at most {number(limit)} ms", class_="small"))
+        name = joined(f"p{percentile} {metric}", tag("span", f"at most {stated(limit)} ms", class_="small"))
         rows.append((name, [_maybe(side.latencies_ms.get(metric), " ms") for side in shown]))
     rows += [
         ("utilisation at the demand", [_maybe(side.utilisation_percent, " %") for side in shown]),
@@ -168,10 +173,7 @@ def _maybe(found: Figure | None, unit: str) -> Markup | None:
 
 
 def _what(side: Side) -> Markup:
-    words = ", ".join(
-        word for word in (side.engine, side.precision, f"KV {side.kv_cache}" if side.kv_cache else "") if word
-    )
-    return joined(side.candidate, tag("span", words, class_="small"))
+    return joined(side.candidate, tag("span", configured(side), class_="small"))
 
 
 def _rate(side: Side) -> Markup | None:
@@ -211,7 +213,7 @@ def _rung(rung: Rung, most: float, role: str) -> Markup:
     bar = charts.bar(times.value / most, _share(times.low, most), _share(times.high, most), role) if times else None
     factor = joined(f"{times.value:.2f}×", tag("span", _capacity(rung), class_="small")) if times else None
     quality = (
-        joined(f"{drop.value:.2f}", tag("span", f"{drop.low or 0:.2f} to {drop.high or 0:.2f}", class_="small"))
+        joined(_signed(drop.value), tag("span", f"{_signed(drop.low)} to {_signed(drop.high)}", class_="small"))
         if drop
         else "–"
     )
@@ -272,9 +274,9 @@ def quality(result: Result) -> Markup | None:
     if not result.quality:
         return None
     first = result.quality[0]
-    text = f"The same {first.asked:,} questions for everyone, answers paired with the baseline's. Passes when the {first.confidence_percent} % upper bound of the drop is at most {number(first.allowed_points)} points."
+    text = f"The same {first.asked:,} questions for everyone, answers paired with the baseline's. Passes when the {first.confidence_percent} % upper bound of the drop is at most {stated(first.allowed_points)} points."
     heading = ("candidate", "asked", "lost", "won", "accuracy, %", "drop, points", "verdict")
-    rows = [_certificate(found, result) for found in result.quality]
+    rows = [*_baseline(result), *(_certificate(found, result) for found in result.quality)]
     return _section(
         "Quality",
         tag("p", text, class_="lead"),
@@ -283,11 +285,19 @@ def quality(result: Result) -> Markup | None:
     )
 
 
+def _baseline(result: Result) -> list[Markup]:
+    accuracy = result.baseline_accuracy_percent
+    if accuracy is None:
+        return []
+    return [_row("as found", "", "", "", f"{accuracy.value:.2f}", "–", "baseline", numbers=(4, 5))]
+
+
 def _certificate(found: Certificate, result: Result) -> Markup:
     drop = found.drop_points
     points = joined(
-        f"{drop.value:.2f} ",
-        tag("span", f"{drop.low or 0:.2f} to {drop.high or 0:.2f} {drop.evidence}", class_="evidence"),
+        _signed(drop.value),
+        " ",
+        tag("span", f"{_signed(drop.low)} to {_signed(drop.high)} {drop.evidence}", class_="evidence"),
     )
     accuracy = found.accuracy_percent
     cells = (f"{found.asked:,}", str(found.lost), str(found.won), f"{accuracy.value:.2f}" if accuracy else "–", points)
@@ -335,11 +345,11 @@ def _money_words(result: Result) -> list[Markup]:
     if cost is None:
         return []
     words = [
-        f"{number(cost.gpu_hourly)} {cost.currency} an accelerator hour; {targets.input_tokens} tokens in and {targets.output_tokens} out a request. All cost is put on output tokens. "
+        f"{stated(cost.gpu_hourly)} {cost.currency} an accelerator hour; {targets.input_tokens} tokens in and {targets.output_tokens} out a request. All cost is put on output tokens. "
         "At the demand: the accelerators are paid whether they work or not. At the rate: every replica does what it sustains."
     ]
     if cost.api:
-        per_hour = f"{number(cost.api.per_hour)} {cost.currency} an hour at this demand ({number(cost.api.input_per_million)} per M tokens in, {number(cost.api.output_per_million)} out)"
+        per_hour = f"{number(cost.api.per_hour)} {cost.currency} an hour at this demand ({stated(cost.api.input_per_million)} per M tokens in, {stated(cost.api.output_per_million)} out)"
         even = (
             f"; from {number(cost.api.break_even_rps)} requests/s on the proposal is cheaper"
             if cost.api.break_even_rps
@@ -405,17 +415,17 @@ def _facts(facts: Sequence[tuple[str, Child]]) -> Markup:
 def provenance(result: Result) -> Markup:
     """What the figures rest on, and how to repeat them."""
     versions, targets = result.versions, result.targets
-    limits = ", ".join(f"{name} ≤ {number(limit)} ms" for name, limit in targets.limits_ms.items())
+    limits = ", ".join(f"{name} ≤ {stated(limit)} ms" for name, limit in targets.limits_ms.items())
     facts: list[tuple[str, Child]] = [
         ("targets", f"p{targets.percentile}: {limits}"),
-        ("workload", f"{targets.input_tokens} tokens in, {targets.output_tokens} out, {targets.arrivals} arrivals, peak {number(targets.demand_rps)} requests/s"),
+        ("workload", f"{targets.input_tokens} tokens in, {targets.output_tokens} out, {targets.arrivals} arrivals, peak {stated(targets.demand_rps)} requests/s"),
         *(("image", tag("code", image)) for image in versions.images),
         ("question set", tag("code", f"sha256:{versions.question_set_sha256}") if versions.question_set_sha256 else None),
         *((f"artefact {made.recipe}", joined(tag("code", made.name), f" {made.state}, {number(made.size_bytes / 1e9)} GB ", tag("code", f"sha256:{made.sha256}") if made.sha256 else None)) for made in versions.artefacts),
     ]  # fmt: skip
     repeat = result.repeat
     again = [
-        tag("p", f"The certificate, {number(repeat.rate_rps)} requests/s for {number(repeat.seconds)} s, repeated by an independent tool:", class_="lead"),
+        tag("p", f"The certificate, {number(repeat.rate_rps)} requests/s for {stated(repeat.seconds)} s, repeated by an independent tool:", class_="lead"),
         tag("pre", repeat.command),
     ] if repeat else []  # fmt: skip
     return _section("What it rests on", _facts(facts), *again)
