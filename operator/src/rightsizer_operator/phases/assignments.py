@@ -146,6 +146,8 @@ def _trial(
         confidence_percent=spec.quality.confidence_percent,
         rate_to_beat_rps=rates.beat,
         rate_rps=rates.hold,
+        # Serving pods carry the users' traffic as well: both together make the demand.
+        top_up=purpose == "Verify",
         records_dir=_on_volume(f"runs/{run.uid}/{purpose.lower()}-{subject}-{attempt}"),
     )
 
