@@ -1,7 +1,7 @@
 """The namespaces (mounts, network, processes) of a full node: nothing of it reaches the host, and all ends at once.
 
 Called by `node`. The only traces outside are one end of a cable, two routes and a control group; the first two vanish
-with the namespaces. No default route exists inside, so nothing leaves the machine, whatever a pod tries.
+with the namespaces. Inside there is no default route and no way to open a connection to the host: nothing leaves.
 """
 
 import subprocess
@@ -22,6 +22,13 @@ _KERNEL_SETTINGS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+
+# The cable is for the host to call in by. Nothing inside may call out through it, not even to the host.
+_RULES = """\
+table inet closed {
+  chain forwarded { type filter hook forward priority 0; oifname "uplink" ct state new reject; }
+  chain sent { type filter hook output priority 0; oifname "uplink" ct state new reject; }
+}"""
 
 
 class Taken(Exception):
@@ -84,6 +91,9 @@ ip link set lo up
 ip address add {site.node_address}/30 dev uplink
 ip link set uplink up
 echo 1 >/proc/sys/net/ipv4/ip_forward
+nft -f - <<RULES
+{_RULES}
+RULES
 """
 
 

@@ -46,8 +46,8 @@ def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_death_is_told_with_the_last_words_of_the_log(tmp_path: Path) -> None:
-    processes.start(tmp_path, "short", ["sh", "-c", "echo the reason; exit 3"])
     with pytest.raises(processes.Died, match="the reason"):
+        processes.start(tmp_path, "short", ["sh", "-c", "echo the reason; exit 3"])
         while True:
             processes.check(tmp_path)
 
