@@ -9,8 +9,11 @@ import json
 import re
 from typing import get_args
 
+import pydantic
+
 from rightsizer_jobs.contract import EngineKind
 from rightsizer_operator.manifests import engine_command, engine_flags, engine_switch, template
+from rightsizer_operator.manifests.artefacts import RECIPES
 from rightsizer_operator.manifests.engine_command import EngineCommand
 from rightsizer_operator.manifests.engine_switch import Excluded as Excluded
 from rightsizer_operator.resource.run import Baseline, Serving
@@ -46,7 +49,7 @@ def candidate_serving(
     changes = _changes(baseline, engine, precision, kv_cache, parallelism, max_num_seqs, artefact)
     if not changes:
         return baseline.serving
-    _refuse_formats(engine, precision, artefact)
+    _refuse_formats(engine, precision, artefact, artefact or baseline.serving.artefact)
     command = parsed(baseline)
     config = json.loads(baseline.serving.engine_config or "{}")
     image = baseline.serving.image
@@ -99,11 +102,12 @@ def _changes(
     return frozenset(name for name, yes in changed.items() if yes)
 
 
-def _refuse_formats(engine: str, precision: str, artefact: str) -> None:
-    if engine == "TensorRTLLM" and precision in INTEGER_FORMATS:
+def _refuse_formats(engine: str, precision: str, artefact: str, mounted: str) -> None:
+    integers = precision in INTEGER_FORMATS or any(f"-{RECIPES[one]}-" in mounted for one in INTEGER_FORMATS)
+    if engine == "TensorRTLLM" and integers:
         raise Excluded(
-            f"TensorRTLLM with {precision} compressed-tensors weights: "
-            "it can take the integers for FP8 and answer garbage without an error"
+            f"TensorRTLLM with {precision} compressed-tensors weights of integers: "
+            "it can take them for FP8 and answer garbage without an error"
         )
     if precision not in ("AsIs", "BF16") and not artefact:
         raise Excluded(f"precision {precision}: needs an artefact, and none is planned")
@@ -179,16 +183,19 @@ def _assembled(
         engine_config = json.dumps(config, sort_keys=True)
         command = _configured(command)
     words, args = engine_command.render(command)
-    return baseline.serving.model_copy(
-        update={
-            "image": image,
-            "command": words,
-            "args": args,
-            "accelerators": _accelerators(baseline, command, changes),
-            "artefact": artefact,
-            "engine_config": engine_config,
-        }
-    )
+    fields = {
+        "image": image,
+        "command": words,
+        "args": args,
+        "accelerators": _accelerators(baseline, command, changes),
+        "artefact": artefact,
+        "engine_config": engine_config,
+    }
+    try:
+        return Serving.model_validate({**baseline.serving.model_dump(), **fields})
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        raise Excluded(f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}") from error
 
 
 def _configured(command: EngineCommand) -> EngineCommand:
