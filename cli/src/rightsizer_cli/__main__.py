@@ -1,4 +1,5 @@
-"""Start-up of ``rightsizer`` (also ``kubectl-rightsizer``): parse, run one command, turn errors into a sentence and an exit code."""
+"""Start-up of ``rightsizer`` (also ``kubectl-rightsizer``): parse, run one command, turn errors into a sentence and
+an exit code."""
 
 import importlib
 import os
@@ -26,12 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as bug:  # the last edge before the user: a traceback helps only those who ask for it
         if os.environ.get("RIGHTSIZER_DEBUG"):
             raise
+        said = f"this is a bug: {type(bug).__name__}: {bug}"
         return _explain(
-            failure.Failure(
-                failure.BUG,
-                f"this is a bug: {type(bug).__name__}: {bug}",
-                "Run again with RIGHTSIZER_DEBUG=1 and report the traceback.",
-            )  # fmt: skip
+            failure.Failure(failure.BUG, said, "Run again with RIGHTSIZER_DEBUG=1 and report the traceback.")
         )
     return code
 

@@ -1,4 +1,5 @@
-"""The command line as an argparse parser: names, options, help. It must import nothing of the commands (``--help`` stays instant)."""
+"""The command line as an argparse parser: names, options, help. It must import nothing of the commands (``--help``
+stays instant)."""
 
 import argparse
 

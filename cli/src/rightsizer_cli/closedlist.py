@@ -1,4 +1,5 @@
-"""The closed field list of a target, live and as the proposal would have it, as plain documents to compare. Called by ``diff``. Pure.
+"""The closed field list of a target, live and as the proposal would have it, as plain documents to compare. Called by
+``diff``. Pure.
 
 Values that a variable takes from elsewhere (Secrets among them) are never shown, only where they come from.
 """

@@ -1,6 +1,8 @@
-"""What can go wrong for a person at the command line, each with its exit code; ``__main__`` prints message and remedy, never a traceback.
+"""What can go wrong for a person at the command line, each with its exit code; ``__main__`` prints message and remedy,
+never a traceback.
 
-Codes are API (docs/cli.md): 0 done, 1 a bug, 2 usage, 3 not found, 4 refused or not ready, 5 cluster unreachable, 6 no rights.
+Codes are API (docs/cli.md): 0 done, 1 a bug, 2 usage, 3 not found, 4 refused or not ready, 5 cluster unreachable, 6
+no rights.
 """
 
 OK = 0

@@ -1,7 +1,8 @@
-"""Access to the cluster, by the user's own ``kubectl``: every way to log in that kubectl knows, and no client library to import.
+"""Access to the cluster, by the user's own ``kubectl``: every way to log in that kubectl knows, and no client library
+to import.
 
-Called by every command; the only place that starts a process. ``docs/decisions/0007-cli-access.md`` has the reasons.
-``RIGHTSIZER_KUBECTL`` names another program. Errors of kubectl become a ``Failure`` with the remedy.
+Called by every command; the only place that starts a process. ``docs/decisions/0007-cli-access.md`` has the
+reasons. ``RIGHTSIZER_KUBECTL`` names another program. Errors of kubectl become a ``Failure`` with the remedy.
 """
 
 import json
@@ -38,7 +39,8 @@ _MEANINGS: tuple[tuple[str, int, str], ...] = (
         "Log in again, or choose another context with --context or --kubeconfig.",
     ),
     (
-        r"Unable to connect|refused|no such host|timeout|deadline|no configuration|context|cluster .* does not exist|kubeconfig",
+        r"Unable to connect|refused|no such host|timeout|deadline|no configuration|context|cluster .* does not exist"
+        r"|kubeconfig",
         UNREACHABLE,
         "Check the cluster with: kubectl cluster-info; choose another with --context or --kubeconfig.",
     ),
@@ -81,6 +83,13 @@ class Kubectl:
             "patch", resource, name, "--type=merge", f"--field-manager={FIELD_MANAGER}",
             "-p", json.dumps(patch), "-o", "name", *self._scope(),
         )  # fmt: skip
+
+    def current_namespace(self) -> str:
+        """The namespace that requests go to."""
+        if self.namespace:
+            return self.namespace
+        context = pick(self._json("config", "view", "--minify", "-o", "json"), "contexts", 0, "context", default={})
+        return pick(context, "namespace") or "default"
 
     def _scope(self) -> tuple[str, ...]:
         return ("--namespace", self.namespace) if self.namespace else ()

@@ -1,4 +1,5 @@
-"""Words and counts derived from one candidate's trials: which lever it pulls, its probes, its accuracy. Called by ``assemble``. Pure."""
+"""Words and counts derived from one candidate's trials: which lever it pulls, its probes, its accuracy. Called by
+``assemble``. Pure."""
 
 import base64
 import math
@@ -66,7 +67,8 @@ def curve(candidate: str, trials: Sequence[TrialRecord]) -> Curve | None:
 
 
 def accuracy(candidate: str, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Share of right answers in percent with its 95 % Wilson interval; None where the candidate's own trial asked nothing."""
+    """Share of right answers in percent with its 95 % Wilson interval; None where the candidate's own trial
+    asked nothing."""
     for record in trials:
         report = verdicts.report_of(record) if record.subject == candidate else None
         if report and report.answers and report.answers.asked and record.outcome not in verdicts.NO_EVIDENCE:

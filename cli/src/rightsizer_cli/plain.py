@@ -1,7 +1,7 @@
 """Text for a terminal: tables, and strings from the cluster with every control character escaped. Pure.
 
-Whatever comes from the cluster passes ``visible`` before it is printed: a log line or a label must not move the cursor, recolour the
-screen, or reverse the reading direction.
+Whatever comes from the cluster passes ``visible`` before it is printed: a log line or a label must not move the
+cursor, recolour the screen, or reverse the reading direction.
 """
 
 import json
@@ -16,7 +16,8 @@ BOLD, DIM, RED, GREEN, YELLOW, BLUE = "1", "2", "31", "32", "33", "34"
 
 
 def visible(value: object) -> str:
-    """``value`` as text in which every character is a printable one; the others are written as ``\\xNN`` or ``\\uNNNN``."""
+    """``value`` as text in which every character is a printable one; the others are written as ``\\xNN`` or
+    ``\\uNNNN``."""
     text = str(value)
     if text.isascii() and text.isprintable():
         return text

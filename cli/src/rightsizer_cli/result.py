@@ -1,7 +1,8 @@
-"""The result of a run as one document, ``result.json``: typed, versioned, the same on every cluster. Schema: docs/report.md.
+"""The result of a run as one document, ``result.json``: typed, versioned, the same on every cluster. Schema:
+docs/report.md.
 
-``assemble`` makes it from the two kinds; ``report`` writes it, ``page`` draws it, ``explain`` reads it. Field names are camelCase in
-JSON, units are in the names. Fields may be added; a change of meaning is a new ``SCHEMA``.
+``assemble`` makes it from the two kinds; ``report`` writes it, ``page`` draws it, ``explain`` reads it. Field names
+are camelCase in JSON, units are in the names. Fields may be added; a change of meaning is a new ``SCHEMA``.
 """
 
 from typing import Literal
@@ -80,7 +81,8 @@ class Side(Document):
     latencies_ms: dict[str, Figure] = {}
     latencies_at_rps: float | None = None
     rate_rps: Figure | None = None
-    """Certified rate of one replica; the measured capacity where nothing was certified (``certified`` is then false)."""
+    """Certified rate of one replica; the measured capacity where nothing was certified (``certified`` is then
+    false)."""
     certified: bool = False
     utilisation_percent: Figure | None = None
     cost_per_hour: Figure | None = None

@@ -1,4 +1,5 @@
-"""A ``Summary`` as lines for a terminal: the list, and one resource in detail. Pure; every string from the cluster passes ``visible``."""
+"""A ``Summary`` as lines for a terminal: the list, and one resource in detail. Pure; every string from the cluster
+passes ``visible``."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,8 @@
-"""What ``status`` shows, as frozen values read from the two kinds. Pure, and free of pydantic so that ``status`` starts in an instant.
+"""What ``status`` shows, as frozen values read from the two kinds. Pure, and free of pydantic so that ``status``
+starts in an instant.
 
-Reads tolerantly: an object of an older or newer version, or one without a status yet, gives empty fields, never an error.
+Reads tolerantly: an object of an older or newer version, or one without a status yet, gives empty fields, never an
+error.
 """
 
 from dataclasses import dataclass
@@ -137,7 +139,8 @@ def _side(found: Object) -> Side:
 
 
 def _candidates(run: Object | None) -> tuple[CandidateLine, ...]:
-    """In the order of the run's spec, derived ones last; a candidate without an entry in the status is Pending, or Unsupported by rule."""
+    """In the order of the run's spec, derived ones last; a candidate without an entry in the status is Pending,
+    or Unsupported by rule."""
     if run is None:
         return ()
     known = {pick(entry, "id"): entry for entry in pick(run, "status", "candidates", default=[])}

@@ -1,4 +1,5 @@
-"""A ``Result`` as lines for a terminal: the short report and the explanation. Pure; strings from the cluster pass ``visible``."""
+"""A ``Result`` as lines for a terminal: the short report and the explanation. Pure; strings from the cluster pass
+``visible``."""
 
 from collections.abc import Callable, Sequence
 
@@ -138,11 +139,10 @@ def _why(result: Result) -> list[str]:
 
 def _certificate(found: Certificate) -> str:
     drop = found.drop_points
-    return (
-        f"Quality: {found.asked} questions, {found.lost} lost and {found.won} won against the baseline; drop {drop.value:.2f} "
-        f"points, {found.confidence_percent} % bounds {drop.low or 0:.2f} to {drop.high or 0:.2f}, "
-        f"{stated(found.allowed_points)} allowed: {found.verdict} {drop.evidence}."
-    )
+    asked = f"{found.asked} questions, {found.lost} lost and {found.won} won against the baseline"
+    bounds = f"{found.confidence_percent} % bounds {drop.low or 0:.2f} to {drop.high or 0:.2f}"
+    allowed = f"{stated(found.allowed_points)} allowed: {found.verdict}"
+    return f"Quality: {asked}; drop {drop.value:.2f} points, {bounds}, {allowed} {drop.evidence}."
 
 
 def _why_not(result: Result) -> list[str]:

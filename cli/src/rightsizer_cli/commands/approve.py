@@ -1,7 +1,8 @@
-"""``approve NAME [--hash H]``: write the proposal's hash into ``spec.updatePolicy.approvedProposal``, under the CLI's own field manager.
+"""``approve NAME [--hash H]``: write the proposal's hash into ``spec.updatePolicy.approvedProposal``, under the CLI's
+own field manager.
 
-It refuses what the operator would ignore. A proposal that changes between reading and writing is harmless: the operator applies only
-the proposal whose hash was approved.
+It refuses what the operator would ignore. A proposal that changes between reading and writing is harmless: the
+operator applies only the proposal whose hash was approved.
 """
 
 import argparse
@@ -31,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def approvable(infdep: Object, wanted: str | None) -> Object:
-    """The proposal that may be approved; raises Failure with the remedy where the operator would not act on an approval."""
+    """The proposal that may be approved; raises Failure with the remedy where the operator would not act on an
+    approval."""
     name = pick(infdep, "metadata", "name")
     proposal: Object = pick(infdep, "status", "proposal", default={})
     mode = pick(infdep, "spec", "updatePolicy", "mode", default="Manual")

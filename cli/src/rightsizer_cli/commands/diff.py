@@ -1,4 +1,5 @@
-"""``diff NAME``: the live target against the proposal, over the closed field list and nothing else, as a unified diff."""
+"""``diff NAME``: the live target against the proposal, over the closed field list and nothing else, as a unified
+diff."""
 
 import argparse
 import difflib
@@ -6,9 +7,9 @@ import os
 import sys
 
 from rightsizer_cli import closedlist
-from rightsizer_cli.assemble import Run, parsed
 from rightsizer_cli.commands.status import run_of
 from rightsizer_cli.failure import OK, REFUSED, Failure
+from rightsizer_cli.inputs import Run, parsed
 from rightsizer_cli.kubectl import INFERENCE_DEPLOYMENTS, Kubectl, Object, pick
 from rightsizer_cli.plain import BOLD, GREEN, RED, as_yaml, painted, structured, visible
 from rightsizer_operator.resource.run import RunProposal

@@ -1,4 +1,5 @@
-"""``report NAME [-o table|html|json|yaml] [--file PATH]``: the whole result, for a terminal, a browser or a pipeline."""
+"""``report NAME [-o table|html|json|yaml] [--file PATH]``: the whole result, for a terminal, a browser or a
+pipeline."""
 
 import argparse
 from pathlib import Path

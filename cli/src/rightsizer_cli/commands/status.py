@@ -1,4 +1,5 @@
-"""``status [NAME] [--watch]``: what is going on and what was found. Two requests a look; no pydantic, no YAML unless asked."""
+"""``status [NAME] [--watch]``: what is going on and what was found. Two requests a look; no pydantic, no YAML
+unless asked."""
 
 import argparse
 import os

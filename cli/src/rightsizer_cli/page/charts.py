@@ -1,6 +1,8 @@
-"""The charts as inline SVG: latency against rate, quality intervals, bars. Pure; colours come from the style sheet's classes.
+"""The charts as inline SVG: latency against rate, quality intervals, bars. Pure; colours come from the style sheet's
+classes.
 
-The winner is drawn strongly, the configuration as found plainly, all others quietly: one thing to look at in each chart.
+The winner is drawn strongly, the configuration as found plainly, all others quietly: one thing to look at in each
+chart.
 """
 
 from collections.abc import Sequence
@@ -107,8 +109,8 @@ def _point(point: Point, metric: str, limit: float, x: Axis, y: Axis, role: str)
 
 
 def _names(curves: Sequence[Curve], metric: str, x: Axis, y: Axis, role: dict[str, str]) -> Markup:
-    """The candidates' names at the right, moved apart where they would overlap; of equal heights the leftmost is on top, so that
-    the thin lines to the names do not cross."""
+    """The candidates' names at the right, moved apart where they would overlap; of equal heights the leftmost
+    is on top, so that the thin lines to the names do not cross."""
     ends = [(curve.candidate, next(p for p in reversed(curve.points) if metric in p.percentile_ms)) for curve in curves]
     ends.sort(key=lambda end: (_y(end[1], metric, y), end[1].rate_rps))
     heights = spread([_y(point, metric, y) for _, point in ends], 15, y.end, y.start)

@@ -1,15 +1,30 @@
-"""The page as a whole: head, sections in reading order, foot. Called by ``report``; ``sections`` makes what is inside. Pure but for
-reading its own style sheet.
-"""
+"""The page as a whole: head, sections in reading order, foot. Called by ``report``; ``sections`` makes what is
+inside. Pure but for reading its own style sheet."""
 
 from pathlib import Path
 
-from rightsizer_cli.page import sections
-from rightsizer_cli.page.markup import Markup, joined, tag
+from rightsizer_cli.page import account, evidence, overview
+from rightsizer_cli.page.markup import Markup, tag
+from rightsizer_cli.page.parts import Section
 from rightsizer_cli.result import Result
 
 # Nothing may be fetched and nothing may run, whatever a name in the cluster says.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+ORDER: tuple[Section, ...] = (
+    overview.head,
+    overview.cards,
+    overview.sides,
+    evidence.ladder,
+    evidence.latency,
+    evidence.quality,
+    account.money,
+    account.reasons,
+    account.minimality,
+    account.search,
+    account.provenance,
+)
 
 
 def page(result: Result) -> str:
@@ -22,17 +37,16 @@ def page(result: Result) -> str:
         tag("title", f"{result.subject.name}: {result.decision.sentence}"),
         tag("style", Markup(Path(__file__).with_name("style.css").read_text(encoding="utf-8"))),
     )
-    parts = [part for section in sections.ORDER if (part := section(result)) is not None]
+    parts = [part for section in ORDER if (part := section(result)) is not None]
     return "<!doctype html>\n" + tag("html", head, tag("body", tag("main", *parts, _foot(result))), lang="en")
+
+
+_CLASSES = (
+    "Measured: by a trial in this cluster. Estimated: computed, not measured. Observed: seen on the pods that serve."
+)
 
 
 def _foot(result: Result) -> Markup:
     subject = result.subject
-    return tag(
-        "footer",
-        joined(
-            f"Rightsizer {result.versions.cli}; {result.schema_version}; run {subject.run} ({subject.run_uid}), "
-            f"fingerprint {subject.fingerprint}. Measured: by a trial in this cluster. Estimated: computed, not measured. "
-            "Observed: seen on the pods that serve."
-        ),
-    )
+    run = f"run {subject.run} ({subject.run_uid}), fingerprint {subject.fingerprint}"
+    return tag("footer", f"Rightsizer {result.versions.cli}; {result.schema_version}; {run}. {_CLASSES}")

@@ -1,0 +1,152 @@
+"""The top of the page: the decision, four numbers, before and after. Called by ``document``. Pure."""
+
+from collections.abc import Sequence
+
+from rightsizer_cli.page.markup import Child, Markup, joined, tag
+from rightsizer_cli.page.parts import figure, row, section, signed, table
+from rightsizer_cli.result import Certificate, Figure, Result, Side
+from rightsizer_cli.tables import configured, number, stated
+
+# --- head
+
+
+_STATES = {
+    "InProgress": "in progress",
+    "NothingBetter": "nothing better found",
+    "Proposed": "proposed, not applied",
+    "Rewriting": "being applied",
+    "Applied": "applied",
+    "RolledBack": "rolled back",
+    "Failed": "failed",
+}
+
+
+def head(result: Result) -> Markup:
+    subject, decision = result.subject, result.decision
+    model = subject.model + (f" @ {subject.model_revision}" if subject.model_revision else "")
+    kicker = f"{subject.namespace} / {subject.name} · {model} · {subject.accelerator_type or subject.accelerator}"
+    status = [tag("span", _STATES[decision.state], class_="state")]
+    if decision.hash:
+        status.append(joined(" proposal ", tag("code", decision.hash)))
+    if subject.finished_at:
+        status.append(joined(f" · decided {subject.finished_at.replace('T', ' ').removesuffix('Z')} UTC"))
+    return tag(
+        "header",
+        tag("p", kicker, class_="kicker"),
+        tag("h1", decision.sentence),
+        tag("p", *status),
+        *(tag("p", note, class_="note") for note in result.notes),
+    )
+
+
+def cards(result: Result) -> Markup | None:
+    """What changes, in four numbers."""
+    before, after = result.before, result.after
+    if before is None or after is None:
+        return None
+    shown = [_gpus(before, after, result), _money(before, after, result), _slowest(before, after, result)]
+    certificate = next((c for c in result.quality if c.candidate == after.candidate), None)
+    shown.append(_drop(certificate))
+    return tag("div", *(card for card in shown if card), class_="cards")
+
+
+def _card(title: str, was: str, now: str, below: Child) -> Markup:
+    arrow = [tag("span", f"{was} → ", class_="was")] if was else []
+    return tag("div", tag("h3", title), tag("div", *arrow, now, class_="big"), tag("p", below), class_="card")
+
+
+def _gpus(before: Side, after: Side, result: Result) -> Markup:
+    rate = f"for {stated(result.targets.demand_rps)} requests/s at the peak"
+    return _card("Accelerators", str(before.gpus), str(after.gpus), rate)
+
+
+def _money(before: Side, after: Side, result: Result) -> Markup | None:
+    old, new = before.cost_per_million_tokens, after.cost_per_million_tokens
+    if old is None or new is None or result.cost is None:
+        return None
+    change = f"{100 * (new.value / old.value - 1):+.0f} %".replace("-", "−") if old.value else ""
+    below = joined(f"{result.cost.currency} per M output tokens at the demand, {change} ", _class(new))
+    return _card("Cost", f"{old.value:.2f}", f"{new.value:.2f}", below)
+
+
+def _slowest(before: Side, after: Side, result: Result) -> Markup | None:
+    """The metric nearest to its limit after the change."""
+    limits = {name: limit for name, limit in result.targets.limits_ms.items() if name in after.latencies_ms}
+    if not limits:
+        return None
+    metric = max(limits, key=lambda name: after.latencies_ms[name].value / limits[name])
+    old, new = before.latencies_ms.get(metric), after.latencies_ms[metric]
+    below = joined(
+        f"ms, at most {stated(limits[metric])}; one replica at {number(after.latencies_at_rps or 0)}/s ", _class(new)
+    )
+    return _card(f"p{result.targets.percentile} {metric}", number(old.value) if old else "", number(new.value), below)
+
+
+def _drop(certificate: Certificate | None) -> Markup | None:
+    if certificate is None:
+        return None
+    drop = certificate.drop_points
+    bound = f"{certificate.confidence_percent} % sure of at most {signed(drop.high)}"
+    below = f"points lost, {bound}; {stated(certificate.allowed_points)} allowed "
+    return _card("Quality", "", signed(drop.value), joined(below, _class(drop)))
+
+
+def _class(found: Figure) -> Markup:
+    return tag("span", found.evidence, class_="evidence")
+
+
+# --- before and after
+
+
+def sides(result: Result) -> Markup | None:
+    named = [("before", result.before), ("after", result.after), ("seen on the new pods", result.observed)]
+    known = [(name, side) for name, side in named if side]
+    if not known:
+        return None
+    rows = [row(label, *cells) for label, cells in _side_rows(result, [side for _, side in known]) if any(cells)]
+    return section("Before and after", table(["", *(name for name, _ in known)], rows))
+
+
+def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[Child]]]:
+    unit = f" {result.cost.currency}" if result.cost else ""
+    percentile = result.targets.percentile
+    rows: list[tuple[Child, list[Child]]] = [
+        ("configuration", [_what(side) for side in shown]),
+        ("size", [f"{side.replicas} replicas, {side.gpus} accelerators" for side in shown]),
+        ("rate of one replica", [_rate(side) for side in shown]),
+        ("latencies at", [_at(side) for side in shown]),
+    ]
+    for metric, limit in result.targets.limits_ms.items():
+        name = joined(f"p{percentile} {metric}", tag("span", f"at most {stated(limit)} ms", class_="small"))
+        rows.append((name, [_maybe(side.latencies_ms.get(metric), " ms") for side in shown]))
+    rows += [
+        ("utilisation at the demand", [_maybe(side.utilisation_percent, " %") for side in shown]),
+        ("cost per hour", [_maybe(side.cost_per_hour, unit) for side in shown]),
+        ("cost per M output tokens, at the demand", [_maybe(side.cost_per_million_tokens, unit) for side in shown]),
+        (
+            "cost per M output tokens, at the rate",
+            [_maybe(side.cost_per_million_tokens_at_rate, unit) for side in shown],
+        ),
+    ]
+    return rows
+
+
+def _maybe(found: Figure | None, unit: str) -> Markup | None:
+    return figure(found, unit) if found else None
+
+
+def _what(side: Side) -> Markup:
+    return joined(side.candidate, tag("span", configured(side), class_="small"))
+
+
+def _rate(side: Side) -> Markup | None:
+    if side.rate_rps is None:
+        return None
+    return joined(
+        figure(side.rate_rps, " requests/s"),
+        tag("span", "certified" if side.certified else "not certified", class_="small"),
+    )
+
+
+def _at(side: Side) -> str | None:
+    return f"{number(side.latencies_at_rps)} requests/s on one replica" if side.latencies_at_rps else None

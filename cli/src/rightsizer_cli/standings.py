@@ -1,0 +1,117 @@
+"""Each candidate in the result: its rung of the ladder, its quality certificate, what became of it; the proof.
+Called by ``assemble``. Pure."""
+
+from rightsizer_cli import levers, money, result, sides
+from rightsizer_cli.inputs import Run
+from rightsizer_cli.result import Figure
+from rightsizer_operator.resource.base import number
+from rightsizer_operator.resource.run import Candidate, CandidateStatus
+from rightsizer_operator.sizing import proof, verdicts
+
+
+def ladder(run: Run) -> tuple[result.Rung, ...]:
+    """As found first, then each measured lever; a candidate without any figure has no rung."""
+    base = sides.capacity(run.entry(verdicts.AS_IS))
+    winner = run.status.proposal.candidate if run.status.proposal else ""
+    rungs = [_rung(run, candidate, base, winner) for candidate in run.candidates]
+    return tuple(rung for rung in rungs if rung.capacity_rps or rung.drop_points)
+
+
+def _rung(run: Run, candidate: Candidate, base: Figure | None, winner: str) -> result.Rung:
+    entry = run.entry(candidate.id)
+    capacity = sides.capacity(entry)
+    per_gpu = candidate.serving.accelerators if candidate.serving else 1
+    found_per_gpu = run.inputs.baseline.serving.accelerators or 1
+    return result.Rung(
+        candidate=candidate.id,
+        lever=levers.lever(candidate),
+        capacity_rps=capacity,
+        times_as_is=_times(capacity, base, found_per_gpu / (per_gpu or 1)),
+        drop_points=_drop(entry),
+        cost_per_million_tokens_at_capacity=money.at_capacity(run.inputs, capacity, per_gpu),
+        outcome=entry.outcome,
+        winner=candidate.id == winner,
+    )
+
+
+def _times(capacity: Figure | None, base: Figure | None, scale: float) -> Figure | None:
+    """Throughput per accelerator against the configuration as found."""
+    if capacity is None or base is None or base.value <= 0:
+        return None
+    low, high = capacity.low or capacity.value, capacity.high or capacity.value
+    return Figure(
+        value=capacity.value / base.value * scale,
+        evidence="Measured",
+        low=low / (base.high or base.value) * scale,
+        high=high / (base.low or base.value) * scale,
+    )
+
+
+def _drop(entry: CandidateStatus) -> Figure | None:
+    if entry.quality is None:
+        return None
+    quality = entry.quality
+    return Figure(
+        value=float(quality.drop_points),
+        evidence="Measured",
+        low=float(quality.lower_points),
+        high=float(quality.upper_points),
+    )
+
+
+def certificate(run: Run, candidate: Candidate) -> result.Certificate | None:
+    entry = run.entry(candidate.id)
+    drop, quality = _drop(entry), entry.quality
+    if drop is None or quality is None or drop.low is None or drop.high is None:
+        return None
+    rule = run.inputs.accepted.quality
+    allowed = number(rule.max_drop_points)
+    verdict = "Pass" if drop.high <= allowed else "Fail" if drop.low > allowed else "Undecided"
+    return result.Certificate(
+        candidate=candidate.id,
+        asked=quality.asked,
+        lost=quality.lost,
+        won=quality.won,
+        accuracy_percent=levers.accuracy(candidate.id, run.status.trials),
+        drop_points=drop,
+        allowed_points=allowed,
+        confidence_percent=rule.confidence_percent,
+        verdict=verdict,
+        question_set_sha256=quality.set_sha256,
+    )
+
+
+def candidate_result(run: Run, candidate: Candidate) -> result.CandidateResult:
+    entry = run.entry(candidate.id)
+    excluded = bool(candidate.excluded) or entry.outcome == "Unsupported"
+    tails = [record.log_tail for record in run.status.trials if record.subject == candidate.id and record.log_tail]
+    return result.CandidateResult(
+        candidate=candidate.id,
+        lever=levers.lever(candidate),
+        engine=candidate.engine,
+        precision=candidate.precision,
+        kv_cache=candidate.kv_cache,
+        outcome="Unsupported" if excluded else entry.outcome,
+        verdict=entry.verdict or candidate.excluded,
+        attempts=entry.attempts,
+        evidence="Rule" if excluded else "Measured" if entry.attempts else "None",
+        log_tail=tails[-1] if tails and entry.outcome in ("EngineFailed", "EngineHung") else "",
+    )
+
+
+def minimality(run: Run) -> result.Minimality | None:
+    if run.status.proposal is None and not run.status.proof:
+        return None
+    return result.Minimality(
+        complete=bool(run.status.proof) and proof.complete(run.status.proof),
+        alternatives=tuple(
+            result.Alternative(
+                candidate=entry.candidate,
+                replicas=entry.replicas,
+                gpus=entry.gpus,
+                ruled_out_by=entry.ruled_out_by,
+                evidence=entry.evidence,
+            )
+            for entry in run.status.proof
+        ),
+    )
