@@ -4,6 +4,7 @@ An archive is named by the digest of what went in, so it is built again only whe
 the scenarios.
 """
 
+import functools
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -43,8 +44,9 @@ IMAGES = {
 }
 
 
+@functools.cache
 def tag(name: str) -> str:
-    """Twelve digits over everything the image is made from."""
+    """Twelve digits over everything the image is made from; fixed for the process, so that built, loaded and named agree."""
     image = IMAGES[name]
     paths = [store.REPOSITORY / path for path in (image.dockerfile, *image.inputs)]
     return store.digest([store.tree_digest(paths), rootfs.key(), image.stage or ""])

@@ -1,0 +1,225 @@
+"""The demo from an empty machine to a rewritten Deployment with its report, as steps that can each be repeated.
+
+It uses what a user has: kubectl, helm, `kubectl rightsizer`. It never knows the winner; it measures how fast one replica is here, states
+the demand as a multiple of that, and shows what the operator finds.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e.demo import narration
+from e2e.demo.progress import Progress
+from e2e.embedded import binaries
+from e2e.embedded.node import Node
+from e2e.images import build, store
+from e2e.model import volume
+from e2e.stage import objects, setting, traffic
+from e2e.stage.kubectl import Kubectl, Object, condition, wait_for
+
+FOLDER = store.REPOSITORY / "build" / "demo"
+DEMAND_OF_SATURATION = 0.9
+"""Peak demand as a multiple of what one BF16 replica saturates at: more than such a replica sustains within the targets as a rule, on purpose."""
+OFF_PEAK_OF_DEMAND = 0.2
+"""What the generator sends while trials run, as a share of the peak: two cores cannot back the peak and a trial at once. From the approval on it sends the peak."""
+RUN_LIMIT_S = 3600
+ROLLOUT_LIMIT_S = 1800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    progress: Progress
+    node: Node
+    full: bool
+
+    @property
+    def place(self) -> setting.Place:
+        return setting.Place(folder=FOLDER)
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return Kubectl(kubeconfig=self.node.kubeconfig, bin=self.node.folder / "bin")
+
+
+def tell(story: Story) -> Object:
+    """Everything; returns the result document. Raises what stopped it: TimeoutError, kubectl.Failed, RuntimeError."""
+    prepare(story)
+    serve(story)
+    demand = measure_demand(story)
+    ask(story, demand)
+    propose(story)
+    if proposed(story):
+        approve(story, demand)
+        apply(story)
+    return report(story)
+
+
+def prepare(story: Story) -> None:
+    """Programs, images, environments, model, node, chart."""
+    progress = story.progress
+    with progress.step("Kubernetes from Go modules, cached by version"):
+        binaries.ensure(binaries.NODE)
+    with progress.step("Images from the project's Dockerfiles; engine and compressor environments"):
+        archives = setting.images()
+        given = setting.host(story.place, "94M" if story.full else "26M")
+    with progress.step("A single-node Kubernetes: control plane, containerd, kubelet"):
+        story.node.up({objects.SLOT: objects.SLOTS}, progress.say)
+        have = story.node.images()
+        for name, archive in archives.items():
+            if build.reference(name) not in have:
+                progress.say(f"loading {build.reference(name)}")
+                story.node.load_image(archive)
+    with progress.step("Helm chart: CRDs and operator, under PodSecurity restricted and its own RBAC"):
+        setting.furnish(story.kubectl, given)
+        setting.install(story.kubectl, story.place)
+
+
+def serve(story: Story) -> None:
+    with story.progress.step(
+        f"{objects.TARGET}: {objects.REPLICAS} replicas of vLLM's CPU build, BF16, default settings"
+    ):
+        found = story.kubectl.get("deployment", objects.TARGET, objects.NAMESPACE)
+        if found is None:  # a resumed demo must not undo a rewrite
+            setting.serve(story.kubectl, objects.REPLICAS)
+        wait_for(lambda: setting.ready_replicas(story.kubectl) > 0, f"{objects.TARGET} has a Ready replica", 600)
+
+
+def measure_demand(story: Story) -> float:
+    """Peak demand in requests a second: the stated multiple of a 30-second saturation of one replica. Kept for a resumed demo."""
+    kept = FOLDER / "saturation.json"
+    with story.progress.step("Demand: 30 s saturation of one BF16 replica"):
+        if not kept.exists():
+            pod = next(iter(story.kubectl.list("pods", objects.NAMESPACE, f"app={objects.TARGET}")))
+            found = traffic.saturate(story.kubectl, f"http://{pod['status']['podIP']}:{objects.ENGINE_PORT}")
+            kept.write_text(json.dumps(found, indent=1) + "\n")
+        found = json.loads(kept.read_text())
+        demand = round(found["rps"] * DEMAND_OF_SATURATION, 2)
+        story.progress.say(
+            f"one replica saturates at {found['rps']:.2f} requests/s ({found['output_tps']:.0f} tokens/s); peak demand = "
+            f"{DEMAND_OF_SATURATION} x that = {demand:.2f} requests/s"
+        )
+        traffic.run(story.kubectl, demand * OFF_PEAK_OF_DEMAND)
+        story.progress.say(
+            f"the traffic generator sends {OFF_PEAK_OF_DEMAND:.0%} of it while trials run, all of it from the approval on"
+        )
+    return demand
+
+
+def ask(story: Story, demand: float) -> None:
+    with story.progress.step("kubectl apply: InferenceDeployment support-chat"):
+        wanted = objects.intent(demand, full=story.full, questions=volume.QUESTIONS)
+        manifest = FOLDER / "inferencedeployment.json"
+        manifest.write_text(json.dumps(objects.inference_deployment(wanted), indent=1) + "\n")
+        if story.kubectl.get("infdep", objects.TARGET, objects.NAMESPACE) is None:
+            story.kubectl.run("apply", "-f", str(manifest))
+        story.progress.say(
+            f"p95 TTFT <= {wanted.ttft_ms} ms, p95 ITL <= {wanted.itl_ms} ms, drop <= 2.0 points; manifest in {manifest}"
+        )
+
+
+def propose(story: Story) -> None:
+    with story.progress.step("The operator searches: baseline, compress Jobs, trials, certification"):
+        follow(story, decided, "a proposal or the reason why there is none", RUN_LIMIT_S)
+
+
+def decided(look: Object) -> bool:
+    optimized = condition(look.get("infdep"), "Optimized")
+    return (
+        optimized.get("status") in ("True", "False") or condition(look.get("infdep"), "Stalled").get("status") == "True"
+    )
+
+
+def proposed(story: Story) -> bool:
+    found = story.kubectl.get("infdep", objects.TARGET, objects.NAMESPACE)
+    if (found or {}).get("status", {}).get("proposal"):
+        return True
+    story.progress.say("no configuration is better than the running one on this machine; nothing is changed")
+    return False
+
+
+def approve(story: Story, demand: float) -> None:
+    with story.progress.step("kubectl rightsizer approve support-chat"):
+        traffic.run(story.kubectl, demand)
+        rightsizer(story, "approve", objects.TARGET, "-n", objects.NAMESPACE)
+
+
+def apply(story: Story) -> None:
+    with story.progress.step("The rewrite: template, verified; replicas, verified; or the way back"):
+        follow(story, settled, "Applied, or back at the baseline", ROLLOUT_LIMIT_S)
+
+
+def settled(look: Object) -> bool:
+    rollout = ((look.get("optrun") or {}).get("status") or {}).get("rollout") or {}
+    applied = condition(look.get("infdep"), "Applied")
+    return rollout.get("step") in ("Applied", "RolledBack") and applied.get("status") in ("True", "False")
+
+
+def report(story: Story) -> Object:
+    with story.progress.step("Report: build/demo/report.html and result.json"):
+        rightsizer(
+            story,
+            "report",
+            objects.TARGET,
+            "-n",
+            objects.NAMESPACE,
+            "-o",
+            "html",
+            "--file",
+            str(FOLDER / "report.html"),
+        )
+        rightsizer(
+            story,
+            "report",
+            objects.TARGET,
+            "-n",
+            objects.NAMESPACE,
+            "-o",
+            "json",
+            "--file",
+            str(FOLDER / "result.json"),
+        )
+        rightsizer(story, "report", objects.TARGET, "-n", objects.NAMESPACE, "-o", "table")
+    result: Object = json.loads((FOLDER / "result.json").read_text())
+    return result
+
+
+def follow(story: Story, done: Any, what: str, limit_s: float) -> None:
+    """Print what changes on the two resources until ``done``."""
+    last: Object = {}
+    deadline = time.monotonic() + limit_s
+    while True:
+        now = look(story.kubectl)
+        for line in narration.lines(last, now):
+            story.progress.say(line)
+        if done(now):
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"not within {limit_s:.0f} s: {what}; `kubectl rightsizer status {objects.TARGET}` says where it stands"
+            )
+        last = now
+        time.sleep(3)
+
+
+def look(kubectl: Kubectl) -> Object:
+    infdep = kubectl.get("infdep", objects.TARGET, objects.NAMESPACE)
+    name = ((infdep or {}).get("status") or {}).get("runRef", {}).get("name")
+    return {"infdep": infdep, "optrun": kubectl.get("optrun", name, objects.NAMESPACE) if name else None}
+
+
+def rightsizer(story: Story, *arguments: str) -> None:
+    """The CLI as the kubectl plugin; its output goes to the terminal."""
+    tools = Path(os.path.abspath(".venv/bin"))
+    kubectl = story.kubectl
+    print(f"    $ kubectl rightsizer {' '.join(arguments)}", flush=True)
+    plugin = Kubectl(kubeconfig=kubectl.kubeconfig, bin=Path(f"{kubectl.bin}:{tools}"))
+    print(plugin.run("rightsizer", *arguments), flush=True)
+
+
+def take_down() -> None:
+    """Everything the demo made, except the caches."""
+    Node("demo").down()
+    setting.clear(setting.Place(folder=FOLDER))
