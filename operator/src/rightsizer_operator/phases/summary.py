@@ -188,8 +188,8 @@ def run_figures(view: View, status: RunStatus, decided_gpus: int | None) -> RunS
 
 
 def transitions(before: tuple[Condition, ...], after: tuple[Condition, ...]) -> tuple[EmitEvent, ...]:
-    """One Event for each condition whose status or reason changed to something worth telling."""
-    events = []
+    """One Event for each reason that came up and is worth telling."""
+    events: dict[str, EmitEvent] = {}
     for type_, bad in _TOLD:
         old, new = find(before, type_), find(after, type_)
         if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
@@ -197,8 +197,8 @@ def transitions(before: tuple[Condition, ...], after: tuple[Condition, ...]) -> 
         if new.reason in _SILENT:
             continue
         kind: Literal["Normal", "Warning"] = "Warning" if new.status == bad or new.reason in _BAD else "Normal"
-        events.append(EmitEvent(type=kind, reason=new.reason, message=new.message[:1000] or new.reason))
-    return tuple(events)
+        events.setdefault(new.reason, EmitEvent(type=kind, reason=new.reason, message=new.message[:1000] or new.reason))
+    return tuple(events.values())
 
 
 _TOLD: tuple[tuple[ConditionType, Truth], ...] = (
