@@ -43,13 +43,13 @@ class FaultyCluster:
     """So many further reads of our own kinds see the object as it was when first read."""
     writes: list[str] = field(default_factory=list)
     """Verb, kind and name of every write that reached the server."""
-    reads: int = 0
+    faults: list[str] = field(default_factory=list)
+    """What went wrong so far."""
     _tried: int = 0
     _first: dict[tuple[str, str, str], Object | None] = field(default_factory=dict)
 
     async def read(self, kind: Kind, namespace: str, name: str) -> Object | None:
         self._up()
-        self.reads += 1
         key = (kind.kind, namespace, name)
         if kind not in (INFERENCE_DEPLOYMENTS, OPTIMIZATION_RUNS):
             return await self.cluster.read(kind, namespace, name)
@@ -72,7 +72,6 @@ class FaultyCluster:
         page_size: int = 250,
     ) -> AsyncIterator[list[Object]]:
         self._up()
-        self.reads += 1
         async for page in self.cluster.pages(
             kind, namespace, labels=labels, fields=fields, metadata_only=metadata_only, page_size=page_size
         ):
@@ -105,6 +104,7 @@ class FaultyCluster:
     async def _write(self, verb: str, kind: Kind, name: str, call: Awaitable[T]) -> T:
         self._tried += 1
         wrong = "refuse" if self.down else self.fault(self._tried, verb)
+        self.faults += [wrong] if wrong else []
         if wrong in ("kill before", "refuse", "conflict"):
             call.close()  # type: ignore[attr-defined]  # never awaited
         if wrong == "kill before":
