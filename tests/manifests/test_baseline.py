@@ -185,7 +185,7 @@ REFUSALS = {
     "an argument that no record can hold": (
         a_target(an_engine(args=["/m", "--chat-template", "x" * 5000])),
         {},
-        "NotAnEngine",
+        "UnsupportedEngineFlag",
         ("args",),
     ),
 }

@@ -329,7 +329,7 @@ def test_an_artefact_of_an_earlier_rewrite_stays_mounted_under_other_candidates(
     assert candidate(found, precision="INT4", artefact="other").artefact == "other"
 
 
-def test_integer_weights_of_an_earlier_rewrite_do_not_reach_tensorrt_llm():
+def test_integer_weights_of_an_earlier_rewrite_are_neither_given_to_tensorrt_llm_nor_called_bf16():
     engine = an_engine(args=["/rightsizer/model"])
     engine["volumeMounts"].append(
         {"name": "weights", "mountPath": "/rightsizer/model", "subPath": f"artefacts/{ARTEFACT}"}
@@ -337,3 +337,5 @@ def test_integer_weights_of_an_earlier_rewrite_do_not_reach_tensorrt_llm():
     found = baseline.snapshot(a_target(engine), a_spec(), ())
     with pytest.raises(Excluded, match="compressed-tensors"):
         candidate(found, engine="TensorRTLLM")
+    with pytest.raises(Excluded, match="artefact"):
+        candidate(found, precision="BF16")

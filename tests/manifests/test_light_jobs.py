@@ -86,7 +86,7 @@ def test_the_compress_profile_brings_its_environment():
     )
     job = a_compress_job(settings=some_settings(compress=profile))
     assert mounts_of(job)["/opt/compress"]["readOnly"] is True
-    assert [one["name"] for one in pod_of(job)["volumes"]] == ["rightsizer-models", "tmp", "env"]
+    assert [one["name"] for one in pod_of(job)["volumes"]] == ["rightsizer-models", "client-tmp", "client-env"]
     assert only_container(job)["command"][0] == "/opt/compress/bin/python3"
 
 

@@ -178,10 +178,14 @@ def test_the_way_back_gives_the_target_exactly_as_the_user_left_it(api, namespac
 
 
 def test_an_engine_without_a_command_gets_its_entrypoint_back(api, namespace, applied):
-    live = read(api, namespace)
-    live["spec"]["template"]["spec"]["containers"][0].update({"command": None, "image": "engines/vllm-openai:1"})
-    live["spec"]["template"]["spec"]["containers"][0]["args"] = ["--model", "/models/m26"]
-    found = api.replace(live)
+    entrypoint = {
+        "name": "engine",
+        "image": "engines/vllm-openai:1",
+        "command": None,
+        "args": ["--model", "/models/m26"],
+    }
+    body = {"spec": {"template": {"spec": {"containers": [entrypoint]}}}}
+    found = api.patch("apps/v1", "Deployment", "support-chat", namespace, body=body, how="strategic")
     recorded = baseline.snapshot(found, a_spec(), ())
     other = a_serving(command=("trtllm-serve",), args=("/models/m26",), artefact="")
     switched = write(api, target.template_patch(found, "engine", other, recorded, "h"))
@@ -208,7 +212,7 @@ def test_after_a_rewrite_the_fields_are_ours_and_a_new_apply_of_the_user_takes_t
     serving = a_serving(image="engines/vllm-cpu:0.33.0", **SERVING)
     live = write(api, target.replicas_patch(found, "engine", serving, 2, recorded, "h"))
     assert ownership.owns_replicas(live)
-    # Values that both want stay in both names (here cpu and memory requests); those that differed are ours alone.
+    # What both want stays in both names; what differed is ours alone.
     checked = ownership.check(live, "engine", replicas=True, take_ownership=False)
     assert checked.message.startswith("kubectl-client-side-apply owns command, resources. ")
     applied()
@@ -227,7 +231,7 @@ def test_the_same_write_twice_changes_nothing(api, namespace, applied):
 
 
 def ended(api, namespace, status):
-    """A trial Job whose only pod ends with that status; returns the Job as the Job controller leaves it, and its pods."""
+    """A trial Job whose only pod ends with that status: the Job as the Job controller leaves it, and its pods."""
     job = build("trial", namespace)
     # No run exists in this test: garbage collection would take a Job whose owner does not.
     job["metadata"].pop("ownerReferences")

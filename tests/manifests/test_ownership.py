@@ -121,6 +121,13 @@ def test_fields_outside_the_closed_list_do_not_matter():
     assert check(a_managed_target(*entries, status)).owners == ()
 
 
+def test_the_bare_name_of_a_variable_is_not_its_value():
+    fields = container_fields()
+    container = next(iter(fields["f:spec"]["f:template"]["f:spec"]["f:containers"].values()))
+    container["f:env"] = {'k:{"name":"VLLM_PLUGINS"}': {".": {}, "f:name": {}}}
+    assert check(a_managed_target(managed_by("kubectl", fields))).owners == ()
+
+
 def test_variables_resources_and_our_volumes_belong_to_the_closed_list():
     fields = container_fields()
     pod = fields["f:spec"]["f:template"]["f:spec"]

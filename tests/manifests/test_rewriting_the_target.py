@@ -106,7 +106,7 @@ def test_what_was_applied_is_read_back_as_the_same_serving(serving):
     intent = target.template_patch(bare, "engine", serving, a_baseline(), "0123456789ab")
     found = baseline.serving_of(applied(bare, intent), "engine", SLOT)
     assert found.model_copy(update={"env": ()}) == serving.model_copy(update={"env": ()})
-    assert sorted(one.name for one in found.env) == sorted(one.name for one in serving.env)
+    assert found.env == tuple(sorted(serving.env, key=lambda one: one.name))
 
 
 def test_the_template_is_written_first_and_the_replica_count_left_alone():

@@ -328,7 +328,7 @@ def test_the_client_runs_restricted_whatever_the_target_does():
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"] == {"drop": ["ALL"]}
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert mounts_of(client_of(job))["/tmp"]["name"] == "tmp"
+    assert mounts_of(client_of(job))["/tmp"]["name"] == "client-tmp"
 
 
 def test_the_client_is_the_user_that_the_targets_pods_are_so_that_it_can_use_the_volume():
@@ -390,7 +390,7 @@ def test_a_volume_of_an_earlier_rewrite_is_replaced_by_the_claim_of_the_spec():
 
 
 def test_only_volumes_that_somebody_mounts_come_along():
-    assert {volume["name"] for volume in pod_of(a_job())["volumes"]} == {"weights", "shm", "tmp-engine", "tmp"}
+    assert {volume["name"] for volume in pod_of(a_job())["volumes"]} == {"weights", "shm", "tmp-engine", "client-tmp"}
 
 
 def test_init_containers_that_prepare_the_engines_volumes_come_along():
@@ -456,7 +456,20 @@ def test_a_profile_can_neither_replace_the_assignment_nor_lose_its_own_variables
     assert (env["HOME"], env["X"], len(client_of(job)["env"])) == ("/h", "1", 3)
     assert client_of(job)["resources"] == {"requests": {"cpu": "500m"}}
     assert mounts_of(client_of(job))["/opt/env"]["readOnly"] is True
-    assert "env" in {volume["name"] for volume in pod_of(job)["volumes"]}
+    assert "client-env" in {volume["name"] for volume in pod_of(job)["volumes"]}
+
+
+def test_volumes_of_the_target_and_of_the_profile_may_have_one_name():
+    profile = JobProfile(
+        image="trial:1",
+        volumes=({"name": "shm", "configMap": {"name": "ours"}},),
+        volume_mounts=({"name": "shm", "mountPath": "/ours"},),
+    )
+    job = a_job(settings=some_settings(trial=profile))
+    volumes = {volume["name"]: volume for volume in pod_of(job)["volumes"]}
+    assert len(volumes) == len(pod_of(job)["volumes"])
+    assert "emptyDir" in volumes[mounts_of(engine_of(job))["/dev/shm"]["name"]]
+    assert "configMap" in volumes[mounts_of(client_of(job))["/ours"]["name"]]
 
 
 def test_building_changes_nothing_that_was_passed_in():

@@ -25,7 +25,6 @@ UNREACHABLE = {
     "--uds": "the engine listens on a socket file instead of a port",
     "--headless": "the container serves no API by itself",
     "--grpc": "the engine speaks gRPC instead of the OpenAI API",
-    "--root-path": "the API does not answer at its usual paths",
 }
 """Flags with which a trial could not talk to the engine."""
 
@@ -61,7 +60,8 @@ def snapshot(target: Object, spec: InferenceDeploymentSpec, scalers: tuple[str, 
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
-        raise Refused(reasons.NOT_AN_ENGINE, f"container {name!r}: {field}: {problem['msg']}") from error
+        text = f"container {name!r}: {field}: {problem['msg']}; no record can hold it, shorten it"
+        raise Refused(reasons.UNSUPPORTED_ENGINE_FLAG, text) from error
 
 
 def serving_of(target: Object, container: str, accelerator_resource: str) -> Serving:
@@ -74,8 +74,11 @@ def serving_of(target: Object, container: str, accelerator_resource: str) -> Ser
         image=str(found.get("image", "")),
         command=tuple(found.get("command") or ()),
         args=tuple(found.get("args") or ()),
+        # Sorted: the API server keeps the user's order of variables, which is not always ours.
         env=tuple(
-            EnvVar(name=name, value=value) for name, value in _literals(found).items() if name in template.MANAGED_ENV
+            EnvVar(name=name, value=value)
+            for name, value in sorted(_literals(found).items())
+            if name in template.MANAGED_ENV
         ),
         accelerators=_accelerators(found, accelerator_resource),
         cpu_request=template.quantity_of(found, "requests", "cpu"),

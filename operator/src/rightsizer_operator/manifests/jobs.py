@@ -21,6 +21,9 @@ RECORDS_FOLDER = "runs"
 CLIENT_UID = 65532
 """Where the target's pods run as root or as their image says: any user but root will do."""
 
+CLIENT_VOLUME = "client-"
+"""Prefix of the names of our container's own volumes."""
+
 POD_START_MARGIN_S = 900
 """The kubelet counts a pod's deadline from before it pulls images; the client counts its own from its start."""
 
@@ -100,7 +103,7 @@ def trial_job(
         "tolerations": _tolerations(placement.get("tolerations", ()), profile),
         "initContainers": engine_side,
         "containers": [client],
-        "volumes": _distinct([*volumes, *_client_volumes(profile)]),
+        "volumes": [*volumes, *_client_volumes(profile)],
     }
     annotations = {labels.ENGINE_CONFIG: serving.engine_config} if serving.engine_config else {}
     identity = _trial_identity(run_name, run_uid, infdep_name, namespace, assignment)
@@ -125,7 +128,7 @@ def verify_job(
         **_pod_defaults(_volume_access(target)),
         **_light_placement(target, settings.trial),
         "containers": [client],
-        "volumes": _distinct([_claim(spec.model_cache.claim_name), *_client_volumes(settings.trial)]),
+        "volumes": [_claim(spec.model_cache.claim_name), *_client_volumes(settings.trial)],
     }
     identity = _trial_identity(run_name, run_uid, infdep_name, namespace, assignment)
     return _job(identity, pod_spec, assignment.deadlines.total_s, settings, {})
@@ -154,7 +157,7 @@ def compress_job(
         **_pod_defaults(_volume_access(target)),
         **_light_placement(target, profile),
         "containers": [client],
-        "volumes": _distinct([_claim(spec.model_cache.claim_name), *_client_volumes(profile)]),
+        "volumes": [_claim(spec.model_cache.claim_name), *_client_volumes(profile)],
     }
     identity = Identity(
         run_name=run_name,
@@ -316,7 +319,7 @@ def _container(name: str, profile: JobProfile, assignment: str, mounts: list[Obj
         "resources": dict(profile.resources),
         "securityContext": {**RESTRICTED, **user},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}, *profile.volume_mounts],  # noqa: S108
+        "volumeMounts": [*mounts, *_client_mounts(profile)],
     }
 
 
@@ -334,7 +337,14 @@ def _claim(claim: str) -> Object:
 
 
 def _client_volumes(profile: JobProfile) -> list[Object]:
-    return [{"name": "tmp", "emptyDir": {}}, *profile.volumes]
+    """Volumes of our own container, named apart from the target's, which are in the same pod."""
+    own = {"name": "tmp", "emptyDir": {}}
+    return [{**volume, "name": CLIENT_VOLUME + volume["name"]} for volume in (own, *profile.volumes)]
+
+
+def _client_mounts(profile: JobProfile) -> list[Object]:
+    own = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
+    return [{**mount, "name": CLIENT_VOLUME + mount["name"]} for mount in (own, *profile.volume_mounts)]
 
 
 def _keep_read_only(containers: list[Object], volumes: frozenset[str]) -> None:
@@ -344,11 +354,3 @@ def _keep_read_only(containers: list[Object], volumes: frozenset[str]) -> None:
         for mount in container.get("volumeMounts", ()):
             if mount["name"] in volumes:
                 mount["readOnly"] = True
-
-
-def _distinct(volumes: list[Object]) -> list[Object]:
-    """Volumes by name, the first one of a name."""
-    found: dict[str, Object] = {}
-    for volume in volumes:
-        found.setdefault(str(volume["name"]), volume)
-    return list(found.values())

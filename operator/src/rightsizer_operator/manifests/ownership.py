@@ -86,7 +86,8 @@ def _words(fields: Object, container: str, replicas: bool) -> set[str]:
         ("resources", (*engine, "f:resources", "f:requests")),
         ("volumes", (*spec, "f:volumes", _key(name=template.MODEL_VOLUME))),
         ("volumes", (*spec, "f:volumes", _key(name=template.CONFIG_VOLUME))),
-        *(("env", (*engine, "f:env", _key(name=name))) for name in template.MANAGED_ENV),
+        # A variable's name stays everybody's; its value is what is fought over.
+        *(("env", (*engine, "f:env", _key(name=name), "f:value")) for name in template.MANAGED_ENV),
     ]
     if replicas:
         paths.append(("replicas", ("f:spec", "f:replicas")))

@@ -58,7 +58,7 @@ def candidate_serving(
         command, config = engine_switch.switched(command, engine)
     command = command if command.find(engine_flags.SERVED_MODEL_NAME) else _named(command, baseline)
     if "weights" in changes:
-        command = _reweighted(command, precision, artefact)
+        command = _reweighted(command, precision, artefact, baseline.serving.artefact)
     if "parallelism" in changes:
         command = _parallel(command, parallelism)
     if "kv" in changes:
@@ -125,12 +125,14 @@ def _named(command: EngineCommand, baseline: Baseline) -> EngineCommand:
     return command.with_flag(engine_flags.SERVED_MODEL_NAME, baseline.served_model_name.replace("$", "$$"))
 
 
-def _reweighted(command: EngineCommand, precision: str, artefact: str) -> EngineCommand:
+def _reweighted(command: EngineCommand, precision: str, artefact: str, mounted: str) -> EngineCommand:
     if artefact:
         engine_switch.refuse_weight_flags(command)
         return command.without(*WEIGHT_FLAGS).with_model(template.MODEL_PATH)
     if precision != "BF16":
         return command
+    if mounted:
+        raise Excluded(f"precision BF16: the baseline serves the artefact {mounted}, not the original weights")
     if command.engine != "VLLM":
         raise Excluded("precision BF16: only vLLM can be told the type in which the baseline's weights are served")
     plain = command.without("--quantization", "--quantization-config")
