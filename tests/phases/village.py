@@ -59,6 +59,7 @@ class Village:
 
     def __post_init__(self) -> None:
         self.generation = 1
+        self.revision = 0
         self.status = InferenceDeploymentStatus()
         self.runs: dict[str, OptimizationRun] = {}
         self.jobs: dict[str, Object] = {}
@@ -213,7 +214,8 @@ class Village:
         assert self.target is not None
         template = copy.deepcopy(self.target["spec"]["template"])
         known = [one for one in self.replica_sets if one["template"] == template]
-        revision = str(len(self.replica_sets) + (0 if known else 1))
+        self.revision += 1
+        revision = str(self.revision)
         if known:
             self.replica_sets.remove(known[0])
         name = known[0]["metadata"]["name"] if known else f"chat-{revision}"
