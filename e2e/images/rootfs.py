@@ -25,6 +25,7 @@ mount -t tmpfs tmpfs "$ROOT/opt"
 mount -t tmpfs tmpfs "$ROOT/tmp"
 mount --bind /dev "$ROOT/dev"
 mount --bind /proc "$ROOT/proc"
+mount --bind /sys "$ROOT/sys"
 while [ "$1" != -- ]; do
   case $1 in
     file) cp "$2" "$ROOT/opt/$3" ;;
