@@ -22,6 +22,11 @@ def stated(value: float) -> str:
     return f"{value:,.6f}".rstrip("0").rstrip(".")
 
 
+def price(value: float) -> str:
+    """Money as it is written on a price list: 2.50, 0.0004."""
+    return f"{value:,.2f}" if value >= 0.1 or value == 0 else number(value)
+
+
 def figure(found: Figure | None, unit: str = "") -> str:
     """Value, interval and evidence class; a dash where there is none."""
     if found is None:

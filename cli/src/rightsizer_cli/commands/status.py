@@ -7,10 +7,11 @@ import shutil
 import sys
 import time
 from dataclasses import asdict
+from time import sleep
 
-from rightsizer_cli.failure import NOT_FOUND, OK, USAGE, Failure
+from rightsizer_cli.failure import NOT_FOUND, OK, UNREACHABLE, USAGE, Failure
 from rightsizer_cli.kubectl import INFERENCE_DEPLOYMENTS, OPTIMIZATION_RUNS, Kubectl, Object, pick
-from rightsizer_cli.plain import structured
+from rightsizer_cli.plain import structured, visible
 from rightsizer_cli.screen import detail, listing
 from rightsizer_cli.summary import Summary, summarised
 
@@ -78,14 +79,14 @@ def _watch(access: Kubectl, options: argparse.Namespace) -> int:
     try:
         while True:
             before = _look(access, options, before)
-            time.sleep(options.interval)
+            sleep(options.interval)
     except KeyboardInterrupt:
         return OK
 
 
 def _look(access: Kubectl, options: argparse.Namespace, before: list[str]) -> list[str]:
     size = shutil.get_terminal_size((160, 50))
-    lines = _lines(read(access, options.name), options, size.columns if _on_screen() else 0)
+    lines = _seen(access, options, size.columns if _on_screen() else 0, first=not before)
     if _on_screen():
         clock = time.strftime("%H:%M:%S")
         shown = [f"every {options.interval:g} s, {clock}, Ctrl-C ends", "", *lines][: size.lines - 1]
@@ -94,3 +95,13 @@ def _look(access: Kubectl, options: argparse.Namespace, before: list[str]) -> li
         print("\n".join(lines), end="\n\n")
     sys.stdout.flush()
     return lines
+
+
+def _seen(access: Kubectl, options: argparse.Namespace, columns: int, *, first: bool) -> list[str]:
+    """What is to be shown. Once something was shown, a cluster that does not answer is waited for."""
+    try:
+        return _lines(read(access, options.name), options, columns)
+    except Failure as problem:
+        if first or problem.code != UNREACHABLE:
+            raise
+        return [f"no answer, trying again: {visible(problem.message)}"]

@@ -6,7 +6,7 @@ from rightsizer_cli.page import charts
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, table
 from rightsizer_cli.result import Api, ArtefactResult, Figure, Repeat, Result
-from rightsizer_cli.tables import number, stated
+from rightsizer_cli.tables import number, price, stated
 
 # --- money
 
@@ -54,14 +54,14 @@ def _money_words(result: Result) -> list[Markup]:
     if cost is None:
         return []
     lengths = f"{targets.input_tokens} tokens in and {targets.output_tokens} out a request"
-    words = [f"{stated(cost.gpu_hourly)} {cost.currency} an accelerator hour; {lengths}. {_COST}"]
+    words = [f"{price(cost.gpu_hourly)} {cost.currency} an accelerator hour; {lengths}. {_COST}"]
     if cost.api:
         words.append(f"The API would cost {_api(cost.api, cost.currency)}. Estimated from the stated prices.")
     return [tag("p", text, class_="small") for text in words]
 
 
 def _api(api: Api, currency: str) -> str:
-    prices = f"{stated(api.input_per_million)} per M tokens in, {stated(api.output_per_million)} out"
+    prices = f"{price(api.input_per_million)} per M tokens in, {price(api.output_per_million)} out"
     text = f"{number(api.per_hour)} {currency} an hour at this demand ({prices})"
     if api.break_even_rps is None:
         return text
