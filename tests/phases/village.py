@@ -180,7 +180,7 @@ class Village:
         self._write(f"create run {name}")
         self.runs[name] = OptimizationRun(
             name=name,
-            uid=f"run-{len(self.runs) + 1}",
+            uid=f"run-{sum(write.startswith('create run') for write in self.writes)}",
             resource_version="1",
             created=stamp(self.now),
             spec=RunSpec.model_validate(manifest["spec"]),

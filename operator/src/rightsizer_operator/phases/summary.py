@@ -248,14 +248,22 @@ def _running(view: View) -> set[str]:
 
 
 def _entry(view: View, standing: Standing, digest: str, running: set[str]) -> CandidateStatus:
-    decided = view.status.proposal
     sentence = figures.verdict_sentence(standing, view.basis)
-    if decided is not None and decided.candidate == standing.candidate.id:
-        sentence = f"won: {sentence}"
+    if sentence and standing.feasible and view.status.finished_at:
+        sentence = f"{_place(view, standing)}{sentence}"
     entry = figures.candidate_status(standing, view.basis, set_sha256=digest, verdict=sentence)
     if standing.outcome == "Pending" and standing.candidate.id in running:
         return entry.model_copy(update={"outcome": "Running"})
     return entry
+
+
+def _place(view: View, standing: Standing) -> str:
+    """Won, or lost to whom, once the decision has fallen."""
+    decided = view.status.proposal
+    winner = decided.candidate if decided else (view.plans[0].candidate_id if view.plans else "")
+    if winner == standing.candidate.id:
+        return "won: " if decided else "stays: "
+    return f"lost to {winner}: " if winner else ""
 
 
 def _payback(view: View, money: float | None) -> str | None:

@@ -3,12 +3,13 @@
 The operator recomputes what a Job concluded with the same statistics: a Job measures, it does not decide.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from rightsizer_jobs import stats
-from rightsizer_jobs.contract import Answers, Capacity, Slo, TrialReport, load_report
+from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Slo, TrialReport, load_report
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec, SloSpec
@@ -67,11 +68,22 @@ def report_of(record: TrialRecord) -> TrialReport | None:
     """The trial's report; None where there was none or it is of another kind."""
     if not record.report:
         return None
+    report = _parsed(record.report)
+    return report if isinstance(report, TrialReport) else None
+
+
+# Both are pure and asked again at every look: an MMLU verdict takes tens of milliseconds.
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> TrialReport | CompressReport | None:
     try:
-        report = load_report(record.report)
+        return load_report(text)
     except ValueError:
         return None
-    return report if isinstance(report, TrialReport) else None
+
+
+@functools.lru_cache(maxsize=512)
+def _verdict(before: Answers, after: Answers, margin: float, confidence_percent: int) -> stats.QualityVerdict:
+    return stats.quality_verdict(before, after, max_drop_points=margin, confidence_percent=confidence_percent)
 
 
 def quality_key(candidate: Candidate) -> tuple[str, str, str]:
@@ -223,15 +235,9 @@ class _Judge:
             return None, "no answers were reported for the baseline" if before is None else "no answers were reported"
         quality = self.run.accepted.quality
         try:
-            verdict = stats.quality_verdict(
-                before,
-                after,
-                max_drop_points=number(quality.max_drop_points),
-                confidence_percent=quality.confidence_percent,
-            )
+            return _verdict(before, after, number(quality.max_drop_points), quality.confidence_percent), ""
         except ValueError as error:
             return None, str(error)
-        return verdict, ""
 
     def _certified(self, standing: Standing) -> Standing:
         """The certifications so far: one that held fixes the rate, each missed one takes a step down."""

@@ -1,0 +1,139 @@
+"""After the decision: when a new run starts, when none does, and which runs are kept."""
+
+from typing import Any
+
+import pytest
+from tests.phases.builders import a_spec, some_settings
+from tests.phases.village import Village, capacities
+
+PLAY = capacities(as_is=2.5, int8=4.0, int4=3.0)
+
+
+def applied(**changes: Any) -> Village:
+    village = Village(**{"script": PLAY, "spec": a_spec(updatePolicy={"mode": "Auto"}), **changes})
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
+    return village
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slo": {"itlMs": 60}},
+        {"workload": {"static": {"requestRate": "9"}}},
+        {"quality": {"maxDropPoints": "1.5"}},
+        {"search": {"rerun": "again"}},
+        {"search": {"precisions": ["AsIs", "INT8"]}},
+        {"model": {"revision": "abc"}},
+    ],
+)
+def test_changed_inputs_start_a_new_run(change: dict[str, Any]) -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    first = village.run.name
+    village.change(**change)
+    village.settle()
+    assert village.run.name != first
+    assert village.runs[first].status.phase == "Superseded"
+    assert village.condition("ProposalReady")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"updatePolicy": {"mode": "Off"}},
+        {"paused": True},
+        {"search": {"budget": {"maxTrials": 40}}},
+        {"cost": {"gpuHourly": "3.00"}},
+        {"targetRef": {"takeOwnership": False}},
+    ],
+)
+def test_what_only_decides_about_writing_or_money_starts_none(change: dict[str, Any]) -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    jobs, hash_ = list(village.created_jobs), village.run.status.proposal
+    village.change(**change)
+    village.settle()
+    assert len(village.runs) == 1
+    assert village.created_jobs == jobs
+    assert village.run.status.proposal == hash_
+
+
+def test_a_new_price_shows_in_the_figures_of_the_same_proposal() -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    village.change(cost={"gpuHourly": "4.00"})
+    village.settle()
+    assert village.status.proposal is not None
+    assert village.status.proposal.configuration.cost_per_hour == "8"
+
+
+def test_inputs_that_come_back_find_their_run_again() -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    first, jobs = village.run.name, list(village.created_jobs)
+    village.change(slo={"itlMs": 60})
+    village.tick()
+    village.tick()
+    village.change(slo={"itlMs": 50})
+    village.settle()
+    assert village.run.name == first
+    assert village.created_jobs == jobs
+
+
+def test_the_jobs_of_a_superseded_run_end_before_the_new_run_starts() -> None:
+    village = Village(script=PLAY)
+    for _ in range(4):
+        village.tick()
+    assert len(village.jobs) == 1
+    village.change(slo={"itlMs": 60})
+    village.tick()
+    assert not village.jobs
+    assert len(village.runs) == 1
+    village.settle()
+    assert len(village.runs) == 2
+
+
+def test_a_change_during_a_roll_out_waits_for_its_end() -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    village.approve()
+    for _ in range(3):
+        village.tick()
+    first = village.run.name
+    village.change(slo={"itlMs": 60})
+    village.tick()
+    assert village.run.name == first
+    village.settle()
+    assert village.run.name != first
+    assert village.runs[first].status.rollout is not None
+    assert village.runs[first].status.rollout.step == "Applied"
+
+
+def test_after_an_applied_proposal_the_next_run_keeps_the_first_run_as_the_one_applied() -> None:
+    village = applied()
+    first = village.run.name
+    village.change(workload={"static": {"requestRate": "9"}}, updatePolicy={"mode": "Manual"})
+    village.settle()
+    assert village.status.applied_run_ref is not None
+    assert village.status.applied_run_ref.name == first
+
+
+def test_old_runs_are_deleted_but_never_the_current_and_the_applied_one() -> None:
+    village = applied(settings=some_settings(runs_kept=2))
+    first = village.run.name
+    village.change(updatePolicy={"mode": "Manual"})
+    for rate in ("9", "10", "11"):
+        village.change(workload={"static": {"requestRate": rate}})
+        village.settle()
+    assert set(village.runs) == {first, village.run.name}
+
+
+def test_a_deleted_current_run_is_made_again() -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    name = village.run.name
+    village.runs.clear()
+    village.settle()
+    assert village.run.name == name
+    assert village.condition("ProposalReady")[0] == "True"
