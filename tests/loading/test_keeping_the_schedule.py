@@ -6,7 +6,7 @@ import time
 import pytest
 
 from rightsizer_jobs.contract import Slo
-from rightsizer_jobs.loadgen.health import Watchman, allowed_lag_ms, believe, throttled_seconds
+from rightsizer_jobs.loadgen.health import Watchman, allowed_lag_ms, believe, caused_share, throttled_seconds
 from rightsizer_jobs.loadgen.load import CUT, Run, closed_loop, open_loop
 from rightsizer_jobs.loadgen.metrics import Window
 from rightsizer_jobs.loadgen.records import Exchange, Record
@@ -125,7 +125,24 @@ def test_throttling_makes_a_run_void():
 
 def test_one_long_stall_makes_a_run_void_although_few_requests_were_late():
     run = run_of([0.0] * 100, window_s=60)
-    assert "stood still for 1.00 s" in believe(run, watchman(loop_lags_ms=[1.0] * 2900 + [1000.0]), SLO)
+    assert "stood still" in believe(run, watchman(loop_lags_ms=[1.0] * 2900 + [1000.0]), SLO)
+
+
+def test_stalls_that_cannot_have_mattered_are_tolerated():
+    run = run_of([0.0] * 100, window_s=60)
+    assert believe(run, watchman(loop_lags_ms=[90.0] * 40), SLO) == ""
+
+
+def test_short_stalls_count_by_the_gaps_they_make_too_long():
+    """30 stalls of 45 ms in 10 s: each makes one gap of every stream too long, of 500 gaps of 20 ms each."""
+    streams = tuple(
+        Record(n, 0, 100, Exchange(0, tuple(20 * MS * chunk for chunk in range(1, 100)), 99)) for n in range(4)
+    )
+    run = Run(streams, Window(0, 10_000 * MS))
+    slo = Slo(itl_ms=60)
+    assert caused_share([45.0] * 30, run, slo) == pytest.approx(30 * 20 / 10_000)
+    assert caused_share([39.0] * 30, run, slo) == 0
+    assert "6.0% violations, 1.0% are permitted" in believe(run, watchman(loop_lags_ms=[45.0] * 30), slo)
 
 
 def test_a_run_stopped_for_overload_may_have_late_sends_but_no_stall():
