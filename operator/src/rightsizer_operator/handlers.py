@@ -120,6 +120,10 @@ def connection(access: Access) -> kopf.ConnectionInfo:
     )
 
 
+# Peering is off, but kopf would still look the user up by name, and a container's arbitrary uid has none.
+NO_PEER: Any = "rightsizer"
+
+
 async def watch(
     wakeups: Wakeups, access: Callable[[], Awaitable[Access]], namespaces: tuple[str, ...], stop: asyncio.Event
 ) -> None:
@@ -130,6 +134,7 @@ async def watch(
         registry=registry(wakeups, access),
         settings=settings(),
         standalone=True,
+        identity=NO_PEER,
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=stop,
