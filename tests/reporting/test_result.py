@@ -1,0 +1,180 @@
+"""result.json: what it says, that every figure has its evidence class, and that nothing is guessed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from rightsizer_cli import levers, outcome
+from rightsizer_cli.assemble import assembled
+from rightsizer_cli.result import Result
+from rightsizer_operator.resource.run import Candidate, RunStatus
+
+Object = dict[str, Any]
+
+
+def test_it_reads_back_as_written(result: Result) -> None:
+    document = json.loads(json.dumps(result.wire()))
+    assert Result.model_validate(document) == result
+    assert document["schemaVersion"] == "rightsizer.dev/result/v1"
+
+
+def test_the_same_objects_give_the_same_bytes(infdep: Object, run: Object) -> None:
+    assert json.dumps(assembled(infdep, run).wire()) == json.dumps(assembled(infdep, run).wire())
+
+
+def test_before_and_after_are_the_runs_own_figures(result: Result) -> None:
+    assert result.before is not None
+    assert result.after is not None
+    assert (result.before.gpus, result.after.gpus, result.after.candidate) == (4, 2, "int8")
+    assert (result.before.certified, result.after.certified) == (False, True)
+    assert result.after.rate_rps is not None
+    assert result.after.rate_rps.value == 1.936
+    assert set(result.after.latencies_ms) == {"ttft", "itl"}
+
+
+def test_cost_follows_from_price_demand_and_measured_rate(result: Result) -> None:
+    assert result.before is not None
+    assert result.before.cost_per_million_tokens is not None
+    assert result.before.cost_per_million_tokens.value == pytest.approx(4 * 2.5 / (3.6 * 210 * 3600) * 1e6, rel=1e-3)
+    (as_is, int8, *_) = result.ladder
+    assert int8.capacity_rps is not None
+    assert as_is.capacity_rps is not None
+    assert int8.cost_per_million_tokens_at_capacity is not None
+    assert int8.cost_per_million_tokens_at_capacity.value == pytest.approx(
+        2.5 / (int8.capacity_rps.value * 210 * 3600) * 1e6
+    )
+    assert int8.times_as_is is not None
+    assert int8.times_as_is.value == pytest.approx(int8.capacity_rps.value / as_is.capacity_rps.value)
+
+
+def test_the_api_is_charged_for_input_and_output(result: Result) -> None:
+    assert result.cost is not None
+    assert result.cost.api is not None
+    request = (1020 * 1.8 + 210 * 2.5) / 1e6
+    assert result.cost.api.per_hour == pytest.approx(request * 3.6 * 3600)
+    assert result.cost.api.break_even_rps == pytest.approx(5.0 / (request * 3600))
+
+
+def test_every_figure_has_an_evidence_class(result: Result) -> None:
+    def figures(document: object) -> list[dict[str, Any]]:
+        if isinstance(document, list):
+            return [found for item in document for found in figures(item)]
+        if not isinstance(document, dict):
+            return []
+        own = [document] if "value" in document else []
+        return own + [found for item in document.values() for found in figures(item)]
+
+    found = figures(result.wire())
+    assert len(found) > 40
+    assert {figure["evidence"] for figure in found} <= {"Measured", "Estimated", "Observed"}
+
+
+def test_without_a_price_there_is_no_cost_and_a_note_says_so(infdep: Object, run: Object) -> None:
+    del run["spec"]["gpuHourly"]
+    for side in (run["status"]["current"], *(c.get("configuration", {}) for c in run["status"]["candidates"])):
+        for key in [key for key in side if key.startswith("costPer")]:
+            del side[key]
+    found = assembled(infdep, run)
+    assert found.cost is None
+    assert all(rung.cost_per_million_tokens_at_capacity is None for rung in found.ladder)
+    assert any("No price" in note for note in found.notes)
+
+
+def test_a_report_that_cannot_be_read_is_left_out_and_named(infdep: Object, run: Object) -> None:
+    record = next(r for r in run["status"]["trials"] if r["subject"] == "int8" and r["purpose"] == "Explore")
+    record["report"] = record["report"][:200]
+    found = assembled(infdep, run)
+    assert any(record["job"] in note for note in found.notes)
+    curve = next(c for c in found.curves if c.candidate == "int8")
+    assert {point.purpose for point in curve.points} == {"Certify"}
+
+
+def test_an_open_proof_is_not_called_complete(infdep: Object, run: Object) -> None:
+    run["status"]["proof"][0]["evidence"] = "Open"
+    found = assembled(infdep, run)
+    assert found.minimality is not None
+    assert not found.minimality.complete
+    assert any("Open" in note for note in found.notes)
+
+
+def test_accuracy_of_the_baseline_and_of_the_winner_come_from_their_answers(result: Result) -> None:
+    assert result.baseline_accuracy_percent is not None
+    winner = next(c for c in result.quality if c.candidate == "int8")
+    assert winner.accuracy_percent is not None
+    assert result.baseline_accuracy_percent.value - winner.accuracy_percent.value == pytest.approx(
+        100 * (420 - 266) / 14042
+    )
+    assert winner.verdict == "Pass"
+    assert {c.candidate: c.verdict for c in result.quality}["int4"] == "Fail"
+
+
+def test_a_failed_engines_last_words_are_kept_and_nobody_elses(result: Result) -> None:
+    tails = {c.candidate: c.log_tail for c in result.candidates if c.log_tail}
+    assert set(tails) == {"int8w8a16"}
+    assert "uint8b128" in tails["int8w8a16"]
+
+
+def test_the_certificate_can_be_repeated_by_an_independent_tool(result: Result) -> None:
+    assert result.repeat is not None
+    assert "--request-rate 1.936" in result.repeat.command
+    assert f"--random-seed {result.repeat.seed}" in result.repeat.command
+
+
+def test_a_hostile_model_name_stays_one_word_of_the_command(infdep: Object, run: Object) -> None:
+    run["spec"]["baseline"]["servedModelName"] = "x; rm -rf $HOME"
+    found = assembled(infdep, run)
+    assert found.repeat is not None
+    assert "'x; rm -rf $HOME'" in found.repeat.command
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({}, "InProgress"),
+        ({"phase": "Exhausted", "finishedAt": "2026-11-20T10:00:00Z"}, "NothingBetter"),
+        ({"phase": "Failed"}, "Failed"),
+        ({"rollout": {"proposal": "4f0c2a9b81d7", "step": "VerifyTemplate", "since": ""}}, "Rewriting"),
+        ({"rollout": {"proposal": "4f0c2a9b81d7", "step": "Applied", "since": ""}}, "Applied"),
+        ({"rollout": {"proposal": "4f0c2a9b81d7", "step": "RolledBack", "since": ""}}, "RolledBack"),
+        ({"rollout": {"proposal": "4f0c2a9b81d7", "step": "RollBackReplicas", "since": ""}}, "RolledBack"),
+    ],
+)
+def test_run_and_rewrite_give_one_state(status: Object, state: str) -> None:
+    assert outcome.state_of(RunStatus.model_validate(status)) == state
+
+
+def test_what_was_seen_in_production_is_observed(infdep: Object, run: Object) -> None:
+    seen = {"replicas": 2, "gpus": 2, "latencies": {"ttftMs": "610"}, "latenciesAtRps": "1.8"}
+    run["status"]["rollout"] = {"proposal": "4f0c2a9b81d7", "step": "Applied", "since": "", "observed": seen}
+    found = assembled(infdep, run)
+    assert found.observed is not None
+    assert found.observed.latencies_ms["ttft"].evidence == "Observed"
+
+
+def test_a_run_that_has_only_begun_gives_a_result_without_figures(infdep: Object, run: Object) -> None:
+    run["status"] = {}
+    found = assembled(infdep, run)
+    assert (found.before, found.after, found.ladder, found.minimality) == (None, None, (), None)
+    assert {c.outcome for c in found.candidates} == {"Pending", "Unsupported"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"precision": "AsIs"}, "as found"),
+        ({"precision": "INT8"}, "INT8 weights and activations"),
+        ({"precision": "AsIs", "kv_cache": "FP8"}, "weights as found, FP8 KV cache"),
+        ({"precision": "INT4", "parallelism": 2}, "INT4 weights, tensor parallelism 2"),
+        ({"precision": "FP8", "engine": "TensorRTLLM"}, "FP8 weights, TensorRT-LLM"),
+        ({"precision": "FP5"}, "FP5"),
+    ],
+)
+def test_a_lever_is_named_in_words(fields: dict[str, Any], words: str) -> None:
+    assert levers.lever(Candidate(id="c", **{"engine": "VLLM", **fields})) == words
+
+
+def test_the_interval_of_a_share_stays_inside_it() -> None:
+    low, high = levers.wilson(0, 10)
+    assert (low, round(high, 3)) == (0.0, 0.278)
+    assert levers.wilson(10, 10)[1] == pytest.approx(1.0)
