@@ -22,6 +22,7 @@ help: ## List these verbs
 setup: $(VENV)/.stamp ## Set up .venv with hash-locked tools and the three members
 
 demo: may-run-pods $(VENV)/.stamp ## The main job end to end on a real cluster (root on Linux, or KUBECONFIG)
+	@$(BOOTSTRAP)
 	$(PY) -m e2e.demo
 
 demo-down: $(VENV)/.stamp ## Remove everything the demo made
@@ -32,13 +33,14 @@ test: $(VENV)/.stamp ## Unit and integration tests, against a real API server; n
 	$(BIN)/pytest $(ARGS)
 
 e2e: may-run-pods $(VENV)/.stamp ## The scenarios on a full node with the real engine (root on Linux)
+	@$(BOOTSTRAP)
 	$(BIN)/pytest e2e/scenarios $(ARGS)
 
 check: $(VENV)/.stamp ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/mypy -p e2e.embedded
+	$(BIN)/mypy -p e2e
 	$(BIN)/lint-imports
 	$(PY) -m rightsizer_operator.resource.crd --check
 	@if git grep -nIE '$(REGISTRY_HOSTS)' -- . ':!Makefile'; then echo 'error: the lines above name a registry host' >&2; exit 1; fi
@@ -75,6 +77,9 @@ may-run-pods:
 	@if [ "$$(id -u)" != 0 ] && [ -z "$${KUBECONFIG:-}" ]; then \
 	  echo 'error: this needs a cluster that runs pods. Either run it as root on Linux (it then starts one of its own),' >&2; \
 	  echo '       or set KUBECONFIG to a cluster you may use. Nothing was started or changed.' >&2; exit 1; fi
+
+# What a node of our own needs from Debian; a given cluster needs nothing.
+BOOTSTRAP := [ -n "$${KUBECONFIG:-}" ] || $(PY) -m e2e.embedded bootstrap
 
 # --- set-up; each stamp stands for one finished step
 

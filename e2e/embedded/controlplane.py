@@ -16,6 +16,7 @@ from e2e.embedded.client import Client, Refused
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 START_LIMIT_S = 60.0
+FOLDER = places.BUILD / "control-plane"  # of the throw-away ones
 _USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "admin": ("admin", ("system:masters",)),
     "controller-manager": ("system:kube-controller-manager", ()),
@@ -104,7 +105,7 @@ class ControlPlane:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or places.BUILD / "control-plane" / f"{os.getpid()}-{time.monotonic_ns():x}"
+        self.folder = folder or FOLDER / f"{os.getpid()}-{time.monotonic_ns():x}"
         self.plan: commands.Plan
 
     def start(self, attempts: int = 3) -> "ControlPlane":

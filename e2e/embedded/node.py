@@ -81,6 +81,7 @@ class Node:
         if (standing := self.site) and enclosure.is_open(self.folder):
             return standing
         enclosure.close(self.folder)  # half made, or of an earlier boot
+        processes.stop(self.folder, grace_s=0)  # entrances into it that have not noticed yet
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         init = images.pause(places.cache(os.environ) / "bin")
         for index in [standing.index] if standing else sites.INDEXES:
