@@ -1,11 +1,13 @@
 """result.json: what it says, that every figure has its evidence class, and that nothing is guessed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rightsizer_cli import levers, outcome
+from rightsizer_cli import result as documents
 from rightsizer_cli.assemble import assembled
 from rightsizer_cli.result import Result
 from rightsizer_operator.resource.run import Candidate, RunStatus
@@ -178,3 +180,12 @@ def test_the_interval_of_a_share_stays_inside_it() -> None:
     low, high = levers.wilson(0, 10)
     assert (low, round(high, 3)) == (0.0, 0.278)
     assert levers.wilson(10, 10)[1] == pytest.approx(1.0)
+
+
+def test_every_field_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "report.md").read_text()
+    obvious = {"target", "name", "namespace", "model", "command", "inputPerMillion", "outputPerMillion"}
+    for type_ in documents.Document.__subclasses__():
+        for field in type_.model_fields.values():
+            name = field.alias or ""
+            assert name in obvious or name in text, f"{type_.__name__}.{name}"
