@@ -100,7 +100,8 @@ def settled_status(replicas: int, generation: int) -> Object:
 
 def a_claim(**changes: Any) -> Object:
     return merged(
-        {"metadata": {"name": "models"}, "spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}}, changes
+        {"metadata": {"name": "models"}, "spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}},
+        changes,
     )
 
 
@@ -160,7 +161,9 @@ def a_report(assignment: TrialAssignment, *, capacity: float = 2.5, **changes: A
         "ready_s": 60.0,
         "engine_s": 600.0,
         "answers": answers() if assignment.questions else None,
-        "saturation": Saturation(rps=capacity * 1.4, output_tps=capacity * 24, concurrency=64) if hold is None else None,
+        "saturation": Saturation(rps=capacity * 1.4, output_tps=capacity * 24, concurrency=64)
+        if hold is None
+        else None,
         "probes": found,
         "capacity": fitted(found, assignment.slo) if hold is None else None,
     }

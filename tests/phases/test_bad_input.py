@@ -1,9 +1,11 @@
-"""Every bad input is a condition with reason and remedy within one reconcile; nothing is started, nothing is changed."""
+"""Every bad input is a condition with reason and remedy within one reconcile; nothing is started, nothing is changed.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from rightsizer_operator.actions import EmitEvent
 from rightsizer_operator.phases import advance
 from rightsizer_operator.resource.reasons import REASONS
@@ -21,7 +23,9 @@ def with_target(**changes: Any) -> Village:
 def without_container_name() -> Village:
     village = Village(spec=a_spec(targetRef={"container": None}))
     assert village.target is not None
-    village.target["spec"]["template"]["spec"]["containers"].append({"name": "proxy", "image": "docker.example/proxy:1"})
+    village.target["spec"]["template"]["spec"]["containers"].append(
+        {"name": "proxy", "image": "docker.example/proxy:1"}
+    )
     return village
 
 
@@ -35,7 +39,9 @@ def without_demand() -> Village:
 def owned_by(kind: str) -> Village:
     village = Village()
     assert village.target is not None
-    village.target["metadata"]["ownerReferences"] = [{"kind": kind, "name": "boss", "controller": True, "apiVersion": "v1"}]
+    village.target["metadata"]["ownerReferences"] = [
+        {"kind": kind, "name": "boss", "controller": True, "apiVersion": "v1"}
+    ]
     return village
 
 
@@ -78,13 +84,14 @@ CASES: dict[str, tuple[Case, str, str]] = {
         lambda: Village(claim=a_claim(spec={"accessModes": ["ReadWriteOncePod"]})), "ClaimUnusable", "ReadWriteMany",
     ),
     "an SLO that no engine can meet": (
-        lambda: Village(spec=a_spec(slo={"e2eMs": 50, "ttftMs": 40}, workload={"static": {"outputTokens": 1024}})), "SLOUnreachable", "at least 102",
+        lambda: Village(spec=a_spec(slo={"e2eMs": 50, "ttftMs": 40}, workload={"static": {"outputTokens": 1024}})),
+        "SLOUnreachable", "at least 102",
     ),
     "a demand of zero": (
         without_demand, "DemandZero", "spec.workload.static.requestRate",
     ),
     "a GPU budget too small for one trial": (
-        lambda: Village(spec=a_spec(search={"budget": {"gpuHours": "0.01"}})), "BudgetTooSmall", "spec.search.budget.gpuHours",
+        lambda: Village(spec=a_spec(search={"budget": {"gpuHours": "0.01"}})), "BudgetTooSmall", "budget.gpuHours",
     ),
     "a deadline too short for one trial": (
         lambda: Village(spec=a_spec(search={"budget": {"deadlineMinutes": 2}})), "BudgetTooSmall", "deadlineMinutes",
@@ -93,7 +100,9 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "a target that a resource of the same second and a smaller UID holds": (
         lambda: Village(rivals=(SAME_SECOND,)), "TargetClaimed", "twin",
     ),
-    "a target that another controller owns": (lambda: owned_by("InferenceService"), "TargetOwned", "InferenceService boss"),
+    "a target that another controller owns": (
+        lambda: owned_by("InferenceService"), "TargetOwned", "InferenceService boss",
+    ),
     "a target without a ready replica": (not_ready, "TargetUnavailable", "repair"),
 }  # fmt: skip
 
@@ -117,7 +126,8 @@ def test_a_spec_that_cannot_be_read_is_said() -> None:
     village = Village()
     world = village.world()
     broken = type(world.infdep)(
-        namespace="ml", name="chat", uid="u", resource_version="1", generation=1, created="2026-03-01T11:00:00Z", annotations={},
+        namespace="ml", name="chat", uid="u", resource_version="1", generation=1, annotations={},
+        created="2026-03-01T11:00:00Z",
         spec=None, spec_error="spec.slo: at least one limit is needed",
     )  # fmt: skip
     step = advance(type(world)(now=world.now, settings=world.settings, infdep=broken))

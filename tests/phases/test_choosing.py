@@ -1,8 +1,11 @@
-"""The race and the decision: fewest accelerators by certified rates, the budget respected, no Job where there is no room."""
+"""The race and the decision: fewest accelerators by certified rates, the budget respected, no Job where there is no
+room.
+"""
 
 from typing import Any
 
 import pytest
+
 from rightsizer_jobs.contract import CompressAssignment, TrialAssignment
 from rightsizer_operator.phases import observe
 from tests.phases.builders import SLOT, a_node, a_report, a_spec, a_target, some_settings
@@ -28,7 +31,11 @@ def missing(candidate: str, times: int) -> Any:
     play, seen = capacities(as_is=2.5, int8=4.0, int4=3.95), [0]
 
     def script(assignment: Any) -> Any:
-        if not isinstance(assignment, TrialAssignment) or assignment.purpose != "Certify" or assignment.candidate != candidate:
+        if (
+            not isinstance(assignment, TrialAssignment)
+            or assignment.purpose != "Certify"
+            or assignment.candidate != candidate
+        ):
             return play(assignment)
         seen[0] += 1
         return a_report(assignment, capacity=1.0) if seen[0] <= times else play(assignment)
@@ -124,7 +131,11 @@ def test_a_candidate_stopped_early_is_tried_again_when_the_bar_falls() -> None:
     play = missing("int8", 99)
 
     def script(assignment: Any) -> Any:
-        if isinstance(assignment, TrialAssignment) and assignment.candidate == "int4" and assignment.purpose == "Explore":
+        if (
+            isinstance(assignment, TrialAssignment)
+            and assignment.candidate == "int4"
+            and assignment.purpose == "Explore"
+        ):
             bar = assignment.rate_to_beat_rps or 0.0
             if bar > 4:
                 return a_report(assignment, outcome="CannotBeat", probes=(), reason=f"saturates below {bar:g}")
@@ -174,8 +185,14 @@ def test_when_nothing_meets_the_limits_every_cause_is_told() -> None:
         report = play(assignment)
         if isinstance(assignment, CompressAssignment):
             return report
-        return a_report(assignment, outcome="MissedSLO", capacity=0.001, reason="p95 itl 90 ms against 50 ms").model_copy(
-            update={"probes": tuple(probe.model_copy(update={"violations": {"ttft": 0.0, "itl": 0.9}}) for probe in report.probes)}
+        return a_report(
+            assignment, outcome="MissedSLO", capacity=0.001, reason="p95 itl 90 ms against 50 ms"
+        ).model_copy(
+            update={
+                "probes": tuple(
+                    probe.model_copy(update={"violations": {"ttft": 0.0, "itl": 0.9}}) for probe in report.probes
+                )
+            }
         )
 
     village = settled(script)
@@ -212,10 +229,15 @@ def test_batch_limits_are_tried_on_the_leader() -> None:
 
 
 def test_every_candidate_has_one_verdict() -> None:
-    village = settled(spec=a_spec(search={"engines": ["VLLM", "TensorRTLLM"], "precisions": ["AsIs", "INT8", "INT4", "BF16"]}))
+    village = settled(
+        spec=a_spec(search={"engines": ["VLLM", "TensorRTLLM"], "precisions": ["AsIs", "INT8", "INT4", "BF16"]})
+    )
     verdicts = {one.id: (one.outcome, one.verdict) for one in village.run.status.candidates}
     assert all(verdict for _, verdict in verdicts.values())
-    assert verdicts["trtllm"] == ("Unsupported", f"TensorRT-LLM runs on NVIDIA GPUs only; the accelerator here is {SLOT}")
+    assert verdicts["trtllm"] == (
+        "Unsupported",
+        f"TensorRT-LLM runs on NVIDIA GPUs only; the accelerator here is {SLOT}",
+    )
     assert verdicts["int8"][1].startswith("won: certified")
     assert verdicts["int4"][1].startswith("lost to int8: ")
 
@@ -294,7 +316,9 @@ def test_accelerators_that_a_pod_could_not_use_are_not_counted(node: Any) -> Non
 
 
 def test_a_replica_needs_its_accelerators_on_one_node() -> None:
-    village = Village(target=a_target(replicas=1, accelerators=2), nodes=[a_node(slots=3), a_node(slots=1, name="other")])
+    village = Village(
+        target=a_target(replicas=1, accelerators=2), nodes=[a_node(slots=3), a_node(slots=1, name="other")]
+    )
     village.settle()
     assert "needs 2 free" in village.status.activity
 

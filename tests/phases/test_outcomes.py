@@ -4,6 +4,7 @@ import datetime
 from typing import Any
 
 import pytest
+
 from rightsizer_jobs.contract import CompressAssignment, TrialAssignment
 from rightsizer_operator.phases import observe
 from rightsizer_operator.resource.run import TrialRecord
@@ -60,7 +61,11 @@ def test_a_report_is_taken_as_it_came() -> None:
 
 
 def test_a_running_trial_is_no_record() -> None:
-    status = {"phase": "Running", "containerStatuses": [container("trial", **RUNNING)], "initContainerStatuses": [container("engine", **RUNNING)]}
+    status = {
+        "phase": "Running",
+        "containerStatuses": [container("trial", **RUNNING)],
+        "initContainerStatuses": [container("engine", **RUNNING)],
+    }
     assert recorded(status) is None
 
 
@@ -75,15 +80,24 @@ def test_a_restarted_engine_failed_whatever_the_report_says() -> None:
 
 
 def test_an_engine_in_its_first_back_off_failed_before_the_client_noticed() -> None:
-    engine = {"name": "engine", "restartCount": 0, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": crashed(message="boom")}
-    record = recorded({"phase": "Running", "containerStatuses": [container("trial", **RUNNING)], "initContainerStatuses": [engine]})
+    engine = {
+        "name": "engine",
+        "restartCount": 0,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": crashed(message="boom"),
+    }
+    record = recorded(
+        {"phase": "Running", "containerStatuses": [container("trial", **RUNNING)], "initContainerStatuses": [engine]}
+    )
     assert record is not None
     assert (record.outcome, record.log_tail) == ("EngineFailed", "boom")
 
 
 def test_an_engine_out_of_memory_is_named_from_the_init_container_statuses() -> None:
     engine = {"name": "engine", "restartCount": 1, "lastState": crashed("OOMKilled", code=137), **RUNNING}
-    record = recorded({"phase": "Running", "containerStatuses": [container("trial", **RUNNING)], "initContainerStatuses": [engine]})
+    record = recorded(
+        {"phase": "Running", "containerStatuses": [container("trial", **RUNNING)], "initContainerStatuses": [engine]}
+    )
     assert record is not None
     assert record.outcome == "EngineFailed"
     assert "out of memory" in record.reason
@@ -105,7 +119,10 @@ def test_a_disrupted_pod_is_void_even_with_a_report() -> None:
 
 def test_the_wrong_gpu_product_is_void() -> None:
     limits = observe.Limits(
-        pending_s=600, accelerator_resource=SLOT, accelerator_type="NVIDIA-H100-80GB-HBM3", products={"node": "NVIDIA-A100-SXM4-80GB"}
+        pending_s=600,
+        accelerator_resource=SLOT,
+        accelerator_type="NVIDIA-H100-80GB-HBM3",
+        products={"node": "NVIDIA-A100-SXM4-80GB"},
     )
     record = recorded(good(), limits=limits)
     assert record is not None
@@ -152,7 +169,13 @@ def test_success_without_a_sample_is_an_error() -> None:
 
 def test_a_pod_that_stays_unscheduled_is_void_after_the_deadline_only() -> None:
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
-    pending = {"phase": "Pending", "startTime": None, "containerStatuses": [], "initContainerStatuses": [], "conditions": [unschedulable]}
+    pending = {
+        "phase": "Pending",
+        "startTime": None,
+        "containerStatuses": [],
+        "initContainerStatuses": [],
+        "conditions": [unschedulable],
+    }
     assert recorded(pending, minutes=5) is None
     record = recorded(pending, minutes=11)
     assert record is not None
@@ -209,7 +232,9 @@ def failing(candidate: str, status: Object, times: int = 99) -> Any:
     return script
 
 
-DISRUPTED = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "x"}]}
+DISRUPTED = {
+    "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "x"}]
+}
 
 
 def entry(village: Village, candidate: str) -> Any:
@@ -219,7 +244,9 @@ def entry(village: Village, candidate: str) -> Any:
 def test_a_void_trial_is_repeated_as_the_next_attempt() -> None:
     village = Village(script=failing("int8", DISRUPTED, times=1))
     village.settle()
-    attempts = [(r.attempt, r.outcome) for r in village.run.status.trials if (r.purpose, r.subject) == ("Explore", "int8")]
+    attempts = [
+        (r.attempt, r.outcome) for r in village.run.status.trials if (r.purpose, r.subject) == ("Explore", "int8")
+    ]
     assert attempts == [(1, "Void"), (2, "Succeeded")]
     assert village.status.proposal is not None
     assert village.status.proposal.candidate == "int8"
@@ -236,7 +263,16 @@ def test_after_the_retries_a_void_candidate_is_out_and_the_proof_says_it_is_open
 
 def test_a_crashed_engine_is_not_tried_again() -> None:
     engine = {"name": "engine", "restartCount": 1, "lastState": crashed(message="no kernel"), "state": {}}
-    village = Village(script=failing("int8", {"phase": "Running", "initContainerStatuses": [engine], "containerStatuses": [container("trial", **RUNNING)]}))
+    village = Village(
+        script=failing(
+            "int8",
+            {
+                "phase": "Running",
+                "initContainerStatuses": [engine],
+                "containerStatuses": [container("trial", **RUNNING)],
+            },
+        )
+    )
     village.settle()
     assert (entry(village, "int8").outcome, entry(village, "int8").attempts) == ("EngineFailed", 1)
     assert village.status.proposal is not None
@@ -254,7 +290,9 @@ def test_a_baseline_that_cannot_be_measured_ends_the_run() -> None:
 
 def test_an_unreadable_question_set_is_said_after_one_trial() -> None:
     def script(assignment: Any) -> Any:
-        return a_report(assignment, outcome="Void", reason="question set /x/q.jsonl: No such file", probes=(), answers=None)
+        return a_report(
+            assignment, outcome="Void", reason="question set /x/q.jsonl: No such file", probes=(), answers=None
+        )
 
     village = Village(script=script)
     village.settle()
@@ -290,7 +328,11 @@ def test_success_without_answers_is_undecided_never_a_pass() -> None:
 
     def script(assignment: Any) -> Any:
         report = play(assignment)
-        return report if assignment.kind == "Compress" or assignment.candidate != "int8" else report.model_copy(update={"answers": None})
+        return (
+            report
+            if assignment.kind == "Compress" or assignment.candidate != "int8"
+            else report.model_copy(update={"answers": None})
+        )
 
     village = Village(script=script)
     village.settle()
@@ -317,7 +359,9 @@ def test_a_compress_job_that_fails_takes_its_candidates_out_unmeasured() -> None
 
     def script(assignment: Any) -> Any:
         if isinstance(assignment, CompressAssignment) and "int8" in assignment.artefact:
-            return builders.a_compress_report(assignment, outcome="VolumeFull", reason="needs 5 GiB, 1 GiB free", sha256=None)
+            return builders.a_compress_report(
+                assignment, outcome="VolumeFull", reason="needs 5 GiB, 1 GiB free", sha256=None
+            )
         return play(assignment)
 
     village = Village(script=script)

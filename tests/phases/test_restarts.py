@@ -1,8 +1,11 @@
-"""Killed between any two writes, the operator goes on to the same end: one run, no Job twice, the same decision and the same target."""
+"""Killed between any two writes, the operator goes on to the same end: one run, no Job twice, the same decision and
+the same target.
+"""
 
 import copy
 
 import pytest
+
 from rightsizer_operator.phases import advance
 from tests.phases.builders import a_spec
 from tests.phases.village import Village, capacities

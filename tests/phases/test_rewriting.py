@@ -1,10 +1,13 @@
-"""Two writes, each verified on the new pods; back to the recorded baseline where that fails; nothing written without permission."""
+"""Two writes, each verified on the new pods; back to the recorded baseline where that fails; nothing written without
+permission.
+"""
 
 import copy
 import datetime
 from typing import Any
 
 import pytest
+
 from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import ApplyTarget, CreateJob
 from rightsizer_operator.phases import advance
@@ -181,7 +184,10 @@ def test_a_miss_on_the_new_template_goes_back() -> None:
 def test_a_miss_at_the_new_size_restores_the_replicas_before_the_template() -> None:
     village = approved(script=verifying("MissedSLO", "replicas"))
     assert village.condition("Applied") == ("False", "RolledBack")
-    steps = [(patch["spec"].get("replicas"), patch["spec"]["template"]["spec"]["containers"][0]["args"]) for patch in village.applied]
+    steps = [
+        (patch["spec"].get("replicas"), patch["spec"]["template"]["spec"]["containers"][0]["args"])
+        for patch in village.applied
+    ]
     assert [count for count, _ in steps] in ([None, 2, 4, 4], [4, 2, 4, 4])
     assert [args == BASELINE_ARGS for _, args in steps] == [False, False, False, True]
     assert serves_baseline(village)
@@ -268,8 +274,21 @@ def test_after_no_verdict_withdrawing_puts_back_and_approving_verifies_again() -
 
 
 def owned_by(manager: str, operation: str = "Update") -> list[Object]:
-    fields = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {'k:{"name":"engine"}': {"f:image": {}, "f:args": {}}}}}}}
-    return [{"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields}]
+    fields = {
+        "f:spec": {
+            "f:replicas": {},
+            "f:template": {"f:spec": {"f:containers": {'k:{"name":"engine"}': {"f:image": {}, "f:args": {}}}}},
+        }
+    }
+    return [
+        {
+            "manager": manager,
+            "operation": operation,
+            "apiVersion": "apps/v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fields,
+        }
+    ]
 
 
 def test_fields_of_people_are_not_taken_without_being_allowed_to() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.phases.builders import a_spec, some_settings
 from tests.phases.village import Village, capacities
 

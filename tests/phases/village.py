@@ -1,6 +1,8 @@
-"""A cluster as a dict: keeps objects, performs Steps write by write (and can be killed between any two), plays Jobs and roll-outs.
+"""A cluster as a dict: keeps objects, performs Steps write by write (and can be killed between any two), plays Jobs
+and roll-outs.
 
-Job results come from a script: a function from the assignment to a report, or to the pod status that a failure would leave.
+Job results come from a script: a function from the assignment to a report, or to the pod status that a failure would
+leave.
 """
 
 import copy
@@ -233,7 +235,12 @@ class Village:
         if not healthy:
             self.target["status"] |= {"updatedReplicas": 1, "replicas": count + 1}
             self.target["status"]["conditions"] = [
-                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": self.broken_image}
+                {
+                    "type": "Progressing",
+                    "status": "False",
+                    "reason": "ProgressDeadlineExceeded",
+                    "message": self.broken_image,
+                }
             ]
         self.target_pods = [self._serving_pod(name, index, template["spec"]) for index in range(count)]
 
@@ -326,7 +333,8 @@ def a_job_pod(job: Object, start: datetime.datetime, end: datetime.datetime, res
 
 
 def apply_intent(deployment: Object, patch: Object) -> None:
-    """Server-side apply by one manager: sets what the intent holds, removes what only an earlier intent of ours held."""
+    """Server-side apply by one manager: sets what the intent holds, removes what only an earlier intent of ours held.
+    """
     wanted = patch["spec"]["template"]["spec"]["containers"][0]
     container = next(
         one for one in deployment["spec"]["template"]["spec"]["containers"] if one["name"] == wanted["name"]
@@ -340,7 +348,9 @@ def apply_intent(deployment: Object, patch: Object) -> None:
     volumes = [one for one in pod.get("volumes", []) if one["name"] not in OURS]
     pod["volumes"] = [*volumes, *patch["spec"]["template"]["spec"].get("volumes", [])]
     annotations = deployment["metadata"].setdefault("annotations", {})
-    for key in [key for key in annotations if key.startswith("rightsizer.dev/") and key != "rightsizer.dev/released-fields"]:
+    for key in [
+        key for key in annotations if key.startswith("rightsizer.dev/") and key != "rightsizer.dev/released-fields"
+    ]:
         del annotations[key]
     annotations.update(patch["metadata"].get("annotations", {}))
     if "replicas" in patch["spec"]:
@@ -349,7 +359,12 @@ def apply_intent(deployment: Object, patch: Object) -> None:
 
 def replaced(run: OptimizationRun, status: RunStatus) -> OptimizationRun:
     return OptimizationRun(
-        name=run.name, uid=run.uid, resource_version=run.resource_version, created=run.created, spec=run.spec, status=status
+        name=run.name,
+        uid=run.uid,
+        resource_version=run.resource_version,
+        created=run.created,
+        spec=run.spec,
+        status=status,
     )
 
 

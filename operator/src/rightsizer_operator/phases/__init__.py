@@ -1,6 +1,8 @@
-"""One reconcile as a pure function: ``advance(world) -> Step``. Called by ``reconcile``; reads no clock and does no I/O.
+"""One reconcile as a pure function: ``advance(world) -> Step``. Called by ``reconcile``; reads no clock and does no
+I/O.
 
-Order: accept -> plan -> measure -> choose -> rewrite, with watch deciding whether the run still fits. Each file holds one step.
+Order: accept -> plan -> measure -> choose -> rewrite, with watch deciding whether the run still fits. Each file holds
+one step.
 Level-triggered: the same world gives the same Step, whatever happened before.
 """
 
@@ -11,7 +13,7 @@ from rightsizer_operator.manifests import labels
 from rightsizer_operator.phases import accept, choose, measure, plan, rewrite, summary, watch
 from rightsizer_operator.phases.accept import Accepted, Problem
 from rightsizer_operator.phases.gate import Hold
-from rightsizer_operator.phases.moves import Conclude, Move, Propose, Start, Wait
+from rightsizer_operator.phases.moves import Conclude, Propose, Start, Wait
 from rightsizer_operator.phases.summary import Told, condition
 from rightsizer_operator.phases.view import View, view_of
 from rightsizer_operator.resource import reasons

@@ -1,4 +1,5 @@
-"""First step: can this resource be worked on? Every bad input becomes a problem with reason and remedy before anything is started.
+"""First step: can this resource be worked on? Every bad input becomes a problem with reason and remedy before
+anything is started.
 
 Called by ``advance``. The checks run in order and the first problem is told; notes are told beside an acceptance.
 """
@@ -18,7 +19,8 @@ from rightsizer_operator.world import Object, World
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 FASTEST_TOKEN_MS = 0.1
-"""No engine streams one sequence faster than 10,000 tokens a second: an end-to-end limit below that can never be met."""
+"""No engine streams one sequence faster than 10,000 tokens a second: an end-to-end limit below that can never be met.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ def _claim(world: World) -> Problem | None:
     if modes == ["ReadWriteOncePod"]:
         return Problem(
             reasons.CLAIM_UNUSABLE,
-            f"spec.modelCache.claimName: {name} is ReadWriteOncePod, but serving pods and trials share it; use ReadWriteMany.",
+            f"spec.modelCache.claimName: {name} is ReadWriteOncePod, but serving pods and trials share it; "
+            "use ReadWriteMany.",
         )
     return None
 
@@ -192,7 +195,8 @@ def _budget(spec: InferenceDeploymentSpec, snapshot: Baseline) -> Problem | None
         return Problem(
             reasons.BUDGET_TOO_SMALL,
             f"spec.search.budget.gpuHours: {limits.gpu_hours} does not cover one trial of the baseline ({accelerators} "
-            f"accelerators for {shortest} s); raise it to at least {need_hours:.3f}, or shorten spec.search.measurement.",
+            f"accelerators for {shortest} s); raise it to at least {need_hours:.3f}, or shorten "
+            "spec.search.measurement.",
         )
     if limits.deadline_minutes * 60 < shortest:
         return Problem(
@@ -249,7 +253,8 @@ def _margin_note(spec: InferenceDeploymentSpec) -> Problem | None:
     return Problem(
         reasons.MARGIN_UNRESOLVABLE,
         f"spec.quality.questionSet.questions: {asked} questions can hardly resolve a drop of "
-        f"{quality.max_drop_points} points at {quality.confidence_percent} %; about {needed} are needed, or a larger maxDropPoints.",
+        f"{quality.max_drop_points} points at {quality.confidence_percent} %; about {needed} are needed, or a larger "
+        "maxDropPoints.",
     )
 
 

@@ -1,4 +1,5 @@
-"""What Jobs are told to do: assignments with seeds, rates and deadlines. Called by ``measure``, ``choose`` and ``rewrite``.
+"""What Jobs are told to do: assignments with seeds, rates and deadlines. Called by ``measure``, ``choose`` and
+``rewrite``.
 
 A restart builds the same assignment again. Deadlines are ordered: a request's < the client's < the pod's < the Job's.
 """
@@ -36,7 +37,9 @@ WARMUP_BLOCKS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """``beat``: below it an exploration may stop. ``hold``: of a certification or verification, over all endpoints together."""
+    """``beat``: below it an exploration may stop. ``hold``: of a certification or verification, over all endpoints
+    together.
+    """
 
     beat: float | None = None
     hold: float | None = None
@@ -51,7 +54,9 @@ def explore(
     questions: bool,
     baseline_answers: Answers | None,
 ) -> TrialAssignment:
-    """Quality, where it has not been measured yet, and capacity. All candidates share the seed: the same requests, the same gaps."""
+    """Quality, where it has not been measured yet, and capacity. All candidates share the seed: the same requests,
+    the same gaps.
+    """
     spec = run.spec.accepted
     return _trial(
         run, "Explore", candidate.id, attempt,

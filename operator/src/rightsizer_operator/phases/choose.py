@@ -1,4 +1,5 @@
-"""Fourth step: the winner. The best candidate is certified on a fresh start; a miss steps its rate down, then the next best is tried.
+"""Fourth step: the winner. The best candidate is certified on a fresh start; a miss steps its rate down, then the
+next best is tried.
 
 Called by ``advance`` when nothing is left to be explored. Only a certified candidate is proposed.
 """
@@ -33,7 +34,9 @@ def next_choice(view: View) -> Move:
 
 
 def changes(view: View, plan: Plan) -> bool:
-    """Whether a plan differs from what serves. The baseline at its own size does not; nor does a size that a scaler decides."""
+    """Whether a plan differs from what serves. The baseline at its own size does not; nor does a size that a scaler
+    decides.
+    """
     if plan.candidate_id != AS_IS:
         return True
     baseline = view.run.spec.baseline

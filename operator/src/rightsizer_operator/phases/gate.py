@@ -1,4 +1,6 @@
-"""May the target be written, and what runs on it now? The conditions of a rewrite, in order. Called by ``rewrite`` and ``watch``."""
+"""May the target be written, and what runs on it now? The conditions of a rewrite, in order. Called by ``rewrite``
+and ``watch``.
+"""
 
 import math
 from collections.abc import Callable
@@ -159,7 +161,8 @@ def _surge(view: View, proposal: RunProposal) -> Hold | None:
     return Hold(
         "False",
         reasons.NO_SPARE_ACCELERATORS,
-        f"a new pod does not fit beside the old ones: {lacking}. Free accelerators, or set spec.updatePolicy.allowDowntime",
+        f"a new pod does not fit beside the old ones: {lacking}. Free accelerators, or set "
+        "spec.updatePolicy.allowDowntime",
     )
 
 

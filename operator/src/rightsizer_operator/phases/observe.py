@@ -1,6 +1,7 @@
 """What a Job came to: its pods as the operator sees them overrule its report. Called by ``measure`` and ``rewrite``.
 
-Returns records, changes nothing. Only measured outcomes are evidence about a candidate; everything else is Void or Error and is repeated.
+Returns records, changes nothing. Only measured outcomes are evidence about a candidate; everything else is Void or
+Error and is repeated.
 """
 
 import datetime
@@ -171,7 +172,9 @@ def _wrong_product(pod: Object, limits: Limits) -> Finding | None:
 
 
 def _engine(pod: Object, now: datetime.datetime) -> Finding | None:
-    """A crash of the engine, or an image that cannot be had. After the client has ended the sidecar is stopped: that is no crash."""
+    """A crash of the engine, or an image that cannot be had. After the client has ended the sidecar is stopped: that
+    is no crash.
+    """
     status = _status(pod, ENGINE)
     if status is None:
         return None

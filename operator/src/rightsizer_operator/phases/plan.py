@@ -1,4 +1,5 @@
-"""Second step: the run as one frozen object: accepted spec, baseline, and every candidate in order, excluded ones with their rule.
+"""Second step: the run as one frozen object: accepted spec, baseline, and every candidate in order, excluded ones
+with their rule.
 
 Called by ``advance`` where no run fits the inputs. The same inputs give the same run, so creating it twice makes one.
 """
@@ -121,7 +122,9 @@ def derive(leader: Candidate, max_num_seqs: int, accepted: Accepted, settings: S
 
 
 def _choices(accepted: Accepted, settings: Settings) -> Iterator[Choice]:
-    """All levers, simplest first: precision alone, then with another KV type, then with other parallelism or another engine."""
+    """All levers, simplest first: precision alone, then with another KV type, then with other parallelism or another
+    engine.
+    """
     search, baseline = accepted.spec.search, accepted.baseline
     found = serving.parallelism_of(baseline)
     precisions = [p for p in PRECISION_ORDER if p in search.precisions or p == "AsIs"]

@@ -1,6 +1,8 @@
-"""Fifth step: the approved proposal onto the target in two writes, each verified; back to the recorded baseline where that fails.
+"""Fifth step: the approved proposal onto the target in two writes, each verified; back to the recorded baseline where
+that fails.
 
-Called by ``advance`` once a run has a proposal. Every step is stored before it acts and is safe to repeat: a restart goes on from it.
+Called by ``advance`` once a run has a proposal. Every step is stored before it acts and is safe to repeat: a restart
+goes on from it.
 A needed way back is taken even while paused, read-only or Off; nothing else is.
 """
 
@@ -236,8 +238,8 @@ def _write_again(now: Moment, step: Step) -> Rewrite:
     recent = tuple(at for at in now.rollout.reasserted_at if _within_hour(at, now.view.now))
     if len(recent) >= REASSERTS_AN_HOUR:
         text = (
-            f"the baseline was put back {len(recent)} times within an hour; Rightsizer does not fight. Release the fields in the "
-            "source that writes them, or take the proposal's values over there."
+            f"the baseline was put back {len(recent) + 1} times within an hour; Rightsizer does not fight. Release the "
+            "fields in the source that writes them, or take the proposal's values over there."
         )
         hold = Hold("False", reasons.REVERTED, text, conflict=True)
         return Rewrite(rollout=now.rollout, hold=hold, phase="OwnershipConflict", wake_after_s=600.0)
@@ -273,7 +275,8 @@ def _patch(view: View, proposal: RunProposal, step: Step) -> Manifest:
 
 
 def _writing(view: View, rollout: Rollout, patch: Manifest, text: str, *, back: bool = False) -> Rewrite:
-    """A write, forced only where the ownership check allows it; a conflict of its dry run is said instead of written."""
+    """A write, forced only where the ownership check allows it; a conflict of its dry run is said instead of written.
+    """
     phase = "RollingBack" if back else "RollingOut"
     owned = ownership.check(
         view.target,

@@ -1,4 +1,5 @@
-"""Which accelerators are free. Trials never displace serving pods: no room, no Job. Called by ``measure`` and ``rewrite``.
+"""Which accelerators are free. Trials never displace serving pods: no room, no Job. Called by ``measure`` and
+``rewrite``.
 
 Counts what the scheduler counts (node selector, taints, readiness); affinity is left to the scheduler.
 """

@@ -1,4 +1,5 @@
-"""What is said: conditions, activity, figures of both kinds, and the Events of transitions. Called by ``advance`` at the end of every step.
+"""What is said: conditions, activity, figures of both kinds, and the Events of transitions. Called by ``advance`` at
+the end of every step.
 
 Nothing here counts seconds: while nothing happens the same status is written, that is, none.
 """
@@ -118,7 +119,10 @@ def slo_condition(view: View) -> Condition:
         return condition("SLOMet", "Unknown", reasons.NOT_MEASURED, "nothing has been measured yet")
     carried = standing.rate_rps * baseline.replicas
     demand = view.basis.demand_rps
-    text = f"the baseline's {baseline.replicas} replicas carry {carried:.3g} requests/s within the limits, the demand is {demand:g} (measured)"
+    text = (
+        f"the baseline's {baseline.replicas} replicas carry {carried:.3g} requests/s within the limits, "
+        f"the demand is {demand:g} (measured)"
+    )
     if carried >= demand:
         return condition("SLOMet", "True", reasons.MET, text)
     return condition("SLOMet", "False", reasons.MISSED, text)
@@ -210,7 +214,8 @@ _TOLD: tuple[tuple[ConditionType, Truth], ...] = (
 )
 """Conditions whose changes are told as Events, and the status that makes them a warning."""
 _SILENT = (
-    reasons.NOT_STALLED, reasons.NO_CONFLICT, reasons.NOT_PAUSED, reasons.NOT_APPLIED, reasons.AWAITING_APPROVAL, reasons.PLANNING,
+    reasons.NOT_STALLED, reasons.NO_CONFLICT, reasons.NOT_PAUSED, reasons.NOT_APPLIED, reasons.AWAITING_APPROVAL,
+    reasons.PLANNING,
     reasons.APPROVED, reasons.MODE_OFF,
 )  # fmt: skip
 _BAD = (

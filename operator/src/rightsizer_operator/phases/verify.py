@@ -1,4 +1,5 @@
-"""Is the rewrite good enough on the new pods? One verify Job at the full demand; its samples decide. Called by ``rewrite``.
+"""Is the rewrite good enough on the new pods? One verify Job at the full demand; its samples decide. Called by
+``rewrite``.
 
 No samples is Inconclusive, never a pass.
 """

@@ -1,4 +1,6 @@
-"""A run as the phases see it: frozen inputs, trials so far, and the standings computed from them. Made by ``advance``, read by all."""
+"""A run as the phases see it: frozen inputs, trials so far, and the standings computed from them. Made by
+``advance``, read by all.
+"""
 
 import datetime
 from collections.abc import Sequence
@@ -73,7 +75,9 @@ class View:
         return next((plan for plan in self.plans if plan.candidate_id != standing.candidate.id), None)
 
     def hopeless(self, standing: Standing) -> str:
-        """Why a candidate need not be tried: one replica is already as large as the best plan. Empty where it may win."""
+        """Why a candidate need not be tried: one replica is already as large as the best plan. Empty where it may
+        win.
+        """
         incumbent = self.incumbent(standing)
         if incumbent is None or standing.candidate.id == AS_IS or standing.outcome != "Pending":
             return ""

@@ -1,4 +1,5 @@
-"""Last step, and the first question of every reconcile: is the run still the one that the inputs and the target ask for?
+"""Last step, and the first question of every reconcile: is the run still the one that the inputs and the target ask
+for?
 
 Called by ``advance``. Also keeps the history of runs short.
 """

@@ -1,4 +1,6 @@
-"""What a search used and may still use. Called by ``phases``. Accelerator time counts from pod start, failed and void trials included."""
+"""What a search used and may still use. Called by ``phases``. Accelerator time counts from pod start, failed and void
+trials included.
+"""
 
 import datetime
 from collections.abc import Sequence
@@ -41,14 +43,21 @@ def expected_trial_s(trials: Sequence[TrialRecord], measurement: MeasurementSpec
 
 
 def refusal(
-    budget: Budget, used: Spent, *, reserve_trials: int, next_gpu_seconds: float, started: datetime.datetime, now: datetime.datetime
+    budget: Budget, used: Spent, *, reserve_trials: int, next_gpu_seconds: float, started: datetime.datetime, now:
+    datetime.datetime
 ) -> str:  # fmt: skip
-    """Why no further trial may start, naming the limit; empty while one may. ``reserve_trials``: kept back, e.g. for the certification."""
+    """Why no further trial may start, naming the limit; empty while one may. ``reserve_trials``: kept back, e.g. for
+    the certification.
+    """
     if used.trials + reserve_trials >= budget.max_trials:
         kept = f", {reserve_trials} kept for certification" if reserve_trials else ""
         return f"spec.search.budget.maxTrials: {used.trials} of {budget.max_trials} trials used{kept}"
     if budget.gpu_hours is not None and used.gpu_seconds + next_gpu_seconds > number(budget.gpu_hours) * 3600:
-        return f"spec.search.budget.gpuHours: {used.gpu_seconds / 3600:.2f} of {budget.gpu_hours} accelerator hours used, the next trial does not fit"
+        hours = used.gpu_seconds / 3600
+        return (
+            f"spec.search.budget.gpuHours: {hours:.2f} of {budget.gpu_hours} accelerator hours used, "
+            "the next trial does not fit"
+        )
     if now >= started + datetime.timedelta(minutes=budget.deadline_minutes):
         return f"spec.search.budget.deadlineMinutes: {budget.deadline_minutes} minutes are over"
     return ""

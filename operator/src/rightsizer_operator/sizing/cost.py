@@ -1,6 +1,8 @@
-"""Money: per hour, per million output tokens, payback. All cost is put on output tokens. Called by ``figures`` and the CLI.
+"""Money: per hour, per million output tokens, payback. All cost is put on output tokens. Called by ``figures`` and
+the CLI.
 
-Without a price every figure is None: left out and said, never guessed. Prices are per accelerator hour in the spec's currency.
+Without a price every figure is None: left out and said, never guessed. Prices are per accelerator hour in the spec's
+currency.
 """
 
 from rightsizer_operator.resource.base import number
@@ -8,7 +10,9 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 
 
 def price_of(spec: InferenceDeploymentSpec, accelerator_type: str, prices: dict[str, str]) -> str | None:
-    """The price of one accelerator hour: stated in the spec, else by type, else by resource name in the operator's list."""
+    """The price of one accelerator hour: stated in the spec, else by type, else by resource name in the operator's
+    list.
+    """
     if spec.cost.gpu_hourly is not None:
         return spec.cost.gpu_hourly
     return prices.get(accelerator_type) or prices.get(spec.accelerator.resource)

@@ -1,4 +1,5 @@
-"""Standings as the figures of the two kinds: configurations, quality certificates, verdict sentences. Called by ``phases``.
+"""Standings as the figures of the two kinds: configurations, quality certificates, verdict sentences. Called by
+``phases``.
 
 Every figure that is shown carries its evidence class; what was not measured is left out.
 """
@@ -124,14 +125,20 @@ def verdict_sentence(standing: Standing, basis: Basis) -> str:
         return standing.lost
     plan = ranking.plan_of(standing, basis.demand_rps)
     kind = "certified" if standing.certified else "at least"
-    return f"{kind} {standing.rate_rps:.3f} requests/s per replica: {plan.replicas} replicas, {plan.gpus} accelerators for {basis.demand_rps:g} requests/s"
+    return (
+        f"{kind} {standing.rate_rps:.3f} requests/s per replica: {plan.replicas} replicas, {plan.gpus} accelerators "
+        f"for {basis.demand_rps:g} requests/s"
+    )
 
 
 def _quality_sentence(standing: Standing, basis: Basis) -> str:
     verdict = standing.quality
     assert verdict is not None
     allowed, confidence = basis.spec.quality.max_drop_points, basis.spec.quality.confidence_percent
-    text = f"{verdict.asked} questions: drop {verdict.drop_points:.2f} points, {confidence} % bounds {verdict.lower_points:.2f} to {verdict.upper_points:.2f}, {allowed} allowed"
+    text = (
+        f"{verdict.asked} questions: drop {verdict.drop_points:.2f} points, {confidence} % bounds "
+        f"{verdict.lower_points:.2f} to {verdict.upper_points:.2f}, {allowed} allowed"
+    )
     if standing.outcome == "FailedQuality":
         return text
     return f"{text}: neither proven nor refuted, more questions are needed"

@@ -1,6 +1,7 @@
 """Identities by content: the fingerprint of a run's inputs and the hash of a proposal. ``phases`` calls it.
 
-What only decides about writing (updatePolicy, paused), the budget and the prices are no inputs: changing them starts no new search.
+What only decides about writing (updatePolicy, paused), the budget and the prices are no inputs: changing them starts
+no new search.
 """
 
 import hashlib

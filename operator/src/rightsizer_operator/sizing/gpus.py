@@ -1,4 +1,5 @@
-"""How many replicas and accelerators a rate needs, and which rate would need fewer. Called by ``phases``, ``ranking``, ``proof``.
+"""How many replicas and accelerators a rate needs, and which rate would need fewer. Called by ``phases``,
+``ranking``, ``proof``.
 
 GPU counts are computed from certified rates only; the race uses the measured lower bounds until then.
 """
@@ -22,7 +23,8 @@ def replicas_for(demand_rps: float, rate_rps: float) -> int:
 
 
 def most_replicas_below(gpus: int, per_replica: int, price: float = 1.0, incumbent_price: float = 1.0) -> int:
-    """Most replicas of ``per_replica`` accelerators that are fewer accelerators than ``gpus``, or as many for less money; 0 if none.
+    """Most replicas of ``per_replica`` accelerators that are fewer accelerators than ``gpus``, or as many for less
+    money; 0 if none.
 
     Prices are per accelerator hour.
     """
@@ -36,7 +38,8 @@ def most_replicas_below(gpus: int, per_replica: int, price: float = 1.0, incumbe
 def rate_to_beat(
     demand_rps: float, per_replica: int, incumbent_gpus: int, *, price: float = 1.0, incumbent_price: float = 1.0
 ) -> float | None:
-    """The smallest certified rate at which the challenger's plan has fewer accelerators than the incumbent's, or as many at lower cost.
+    """The smallest certified rate at which the challenger's plan has fewer accelerators than the incumbent's, or as
+    many at lower cost.
 
     None: no rate does, one replica alone already has as many accelerators.
     """

@@ -1,6 +1,8 @@
-"""Proof of minimality: every plan with fewer accelerators than the proposal, and what rules it out. Called by ``phases.choose``.
+"""Proof of minimality: every plan with fewer accelerators than the proposal, and what rules it out. Called by
+``phases.choose``.
 
-One entry speaks of the largest such plan of a candidate: what one plan cannot carry, no smaller one of the same candidate can.
+One entry speaks of the largest such plan of a candidate: what one plan cannot carry, no smaller one of the same
+candidate can.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +20,9 @@ Ruling = tuple[str, str]
 def proof(
     standings: Sequence[Standing], *, demand_rps: float, proposed_gpus: int, default_per_replica: int
 ) -> tuple[Alternative, ...]:
-    """Entries for every candidate, in order, at most 64. ``default_per_replica``: of candidates that a rule left without a serving."""
+    """Entries for every candidate, in order, at most 64. ``default_per_replica``: of candidates that a rule left
+    without a serving.
+    """
     entries = []
     for standing in standings:
         per_replica = standing.gpus_per_replica or default_per_replica
@@ -90,7 +94,7 @@ def _cannot_beat(standing: Standing, needed: float) -> Ruling:
     return f"stopped early against {bar:.3f} requests/s per replica; {needed:.3f} would do and was not measured", OPEN
 
 
-def _quality(standing: Standing, needed: float) -> Ruling:
+def _quality(standing: Standing, _: float) -> Ruling:
     verdict = standing.quality
     if verdict is None:
         return f"{standing.outcome}: {standing.reason}", MEASURED
@@ -104,15 +108,15 @@ def _quality(standing: Standing, needed: float) -> Ruling:
     )
 
 
-def _failed(standing: Standing, needed: float) -> Ruling:
+def _failed(standing: Standing, _: float) -> Ruling:
     return f"{standing.outcome}: {standing.reason}", MEASURED
 
 
-def _excluded(standing: Standing, needed: float) -> Ruling:
+def _excluded(standing: Standing, _: float) -> Ruling:
     return standing.reason, RULE
 
 
-def _open(standing: Standing, needed: float) -> Ruling:
+def _open(standing: Standing, _: float) -> Ruling:
     return standing.reason or "not measured: the search ended before its trial", OPEN
 
 

@@ -1,4 +1,6 @@
-"""Which measured candidate is best: fewest accelerators, then cost, then latency slack; the baseline wins ties. ``phases`` calls it."""
+"""Which measured candidate is best: fewest accelerators, then cost, then latency slack; the baseline wins ties.
+``phases`` calls it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ def plan_of(standing: Standing, demand_rps: float) -> Plan:
 
 
 def nearest_probe(standing: Standing) -> Probe | None:
-    """The probe that tells most about the candidate at its rate: the certification, else the closest one not above it."""
+    """The probe that tells most about the candidate at its rate: the certification, else the closest one not above
+    it.
+    """
     if standing.certification and standing.certification.probes:
         return max(standing.certification.probes, key=lambda probe: probe.requests)
     probes = standing.report.probes if standing.report else ()

@@ -1,4 +1,5 @@
-"""Where each candidate stands, computed from the trials' reports and nothing else. Called by ``phases`` and ``figures``.
+"""Where each candidate stands, computed from the trials' reports and nothing else. Called by ``phases`` and
+``figures``.
 
 The operator recomputes what a Job concluded with the same statistics: a Job measures, it does not decide.
 """
