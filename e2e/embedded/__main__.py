@@ -42,14 +42,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _arguments_of(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb == "up":
-        resource = "extended resource of the node, as rightsizer.dev/engine-slot=5; may be repeated"
-        parser.add_argument("--resource", action="append", default=[], metavar="NAME=COUNT", help=resource)
+        text = "extended resource of the node, as rightsizer.dev/engine-slot=5; may be repeated"
+        parser.add_argument(
+            "--resource", action="append", default=[], type=resource_count, metavar="NAME=COUNT", help=text
+        )
     elif verb in ("down", "status"):
         parser.add_argument("--all", action="store_true", help="every cluster of this checkout")
     elif verb == "load-image":
         parser.add_argument("archive", type=Path, nargs="+")
     elif verb == "kubectl":
         parser.add_argument("words", nargs=argparse.REMAINDER, help="what kubectl is to do")
+
+
+def resource_count(text: str) -> tuple[str, int]:
+    """("rightsizer.dev/engine-slot", 5) from rightsizer.dev/engine-slot=5."""
+    name, _, count = text.partition("=")
+    if "/" not in name or not count.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not DOMAIN/NAME=COUNT, as rightsizer.dev/engine-slot=5")
+    return name, int(count)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -69,8 +79,7 @@ def _run(options: argparse.Namespace) -> int:
 def _on_a_cluster(options: argparse.Namespace) -> int:
     node = Node(options.name, options.folder)
     if options.verb == "up":
-        wanted = dict(word.split("=", 1) for word in options.resource)
-        node.up({name: int(count) for name, count in wanted.items()})
+        node.up(dict(options.resource))
         print(f"export KUBECONFIG={node.kubeconfig}")
     elif options.verb == "down":
         for one in every() if options.all else [node]:

@@ -86,6 +86,9 @@ NODE = (*CONTROL, "containerd", "containerd-shim-runc-v2", "ctr", "runc", "kubel
 SETS = {"control": CONTROL, "tests": TESTS, "node": NODE}
 
 
+_SCRATCH = ".build-"
+
+
 def module_of(program: str) -> Module:
     return next(module for module in MODULES if program in module.programs)
 
@@ -120,7 +123,7 @@ def ensure(programs: Iterable[str]) -> dict[str, Path]:
         return found
     folder = places.cache(os.environ) / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):  # two builders at once would only slow each other down
+    with _alone(folder):
         for module in MODULES:
             missing = [program for program in module.programs if program in found and not found[program].exists()]
             if missing:
@@ -149,7 +152,7 @@ def build_command(go: Path, module: Module, programs: Iterable[str], output: Pat
 def _build(module: Module, programs: list[str], folder: Path) -> None:
     go = golang.find()
     label = f"building {', '.join(programs)} {module.version}"
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as scratch, _progress(label):
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch, _progress(label):
         source = Path(scratch) / "source"
         shutil.copytree(places.MODULES / module.name, source)
         output = Path(scratch) / "out"
@@ -196,9 +199,16 @@ def staging_replacements(go_mod: str, version: str) -> str:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+def _alone(folder: Path) -> Iterator[None]:
+    """One builder at a time: two would only slow each other down. What a killed one left is removed."""
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another build to end", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in folder.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left)
         yield
 
 

@@ -1,5 +1,6 @@
 """Pure parts: cache keys, versions, ports, command lines, kubeconfigs."""
 
+import argparse
 import base64
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 from cryptography import x509
 
+from e2e.embedded import __main__ as verbs
 from e2e.embedded import binaries, certificates, commands, golang, places, ports
 
 A_PLAN = commands.Plan(folder=Path("/state"), api_port=7001, etcd_port=7002, etcd_peer_port=7003)
@@ -74,6 +76,30 @@ def test_kubernetes_needs_its_own_modules_at_the_same_release() -> None:
     )
     expected = "replace (\n\tk8s.io/api => k8s.io/api v0.36.3\n\tk8s.io/cri-api => k8s.io/cri-api v0.36.3\n)\n"
     assert binaries.staging_replacements(go_mod, "1.36.3") == expected
+
+
+def test_what_a_killed_build_left_is_removed_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIGHTSIZER_CACHE", str(tmp_path))
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    left = tmp_path / "bin" / ".build-of-a-killed-one"
+    left.mkdir(parents=True)
+    built: list[tuple[str, list[str]]] = []
+
+    def build(module: binaries.Module, programs: list[str], folder: Path) -> None:
+        assert not left.exists()
+        built.append((module.name, programs))
+
+    monkeypatch.setattr(binaries, "_build", build)
+    binaries.place("kubectl", tmp_path / "bin").touch()
+    binaries.ensure(["etcd", "kubectl", "kubelet"])
+    assert built == [("etcd", ["etcd"]), ("kubernetes", ["kubelet"])]
+
+
+def test_a_resource_is_a_name_with_a_domain_and_a_count() -> None:
+    assert verbs.resource_count("rightsizer.dev/engine-slot=5") == ("rightsizer.dev/engine-slot", 5)
+    for wrong in ("engine-slot=5", "rightsizer.dev/engine-slot", "rightsizer.dev/engine-slot=many"):
+        with pytest.raises(argparse.ArgumentTypeError, match="engine-slot=5"):
+            verbs.resource_count(wrong)
 
 
 def test_ports_are_different_from_each_other() -> None:
