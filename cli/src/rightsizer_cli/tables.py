@@ -27,11 +27,11 @@ def price(value: float) -> str:
     return f"{value:,.2f}" if value >= 0.1 or value == 0 else number(value)
 
 
-def figure(found: Figure | None, unit: str = "") -> str:
+def figure(found: Figure | None, unit: str = "", written: Callable[[float], str] = number) -> str:
     """Value, interval and evidence class; a dash where there is none."""
     if found is None:
         return "-"
-    text = number(found.value) + unit
+    text = written(found.value) + unit
     if found.low is not None and found.high is not None:
         text += f" ({number(found.low)} to {number(found.high)})"
     return f"{text} {found.evidence}"
@@ -72,8 +72,8 @@ def _side_rows(result: Result) -> list[tuple[str, Cell]]:
         ("rate of one replica", _rate),
         *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
         ("utilisation", lambda side: figure(side.utilisation_percent, " %")),
-        ("cost per M tokens at the demand", lambda side: figure(side.cost_per_million_tokens, unit)),
-        ("cost per M tokens at the rate", lambda side: figure(side.cost_per_million_tokens_at_rate, unit)),
+        ("cost per M tokens at the demand", lambda side: figure(side.cost_per_million_tokens, unit, price)),
+        ("cost per M tokens at the rate", lambda side: figure(side.cost_per_million_tokens_at_rate, unit, price)),
     ]
 
 
@@ -111,13 +111,13 @@ def _spent(result: Result) -> list[str]:
     search, cost = result.search, result.cost
     text = f"The search took {search.trials} trials and {number(search.gpu_hours)} accelerator hours"
     if cost and search.money is not None:
-        text += f", {number(search.money)} {visible(cost.currency)}"
+        text += f", {price(search.money)} {visible(cost.currency)}"
     if search.payback_hours is not None:
         text += f"; it pays for itself in {number(search.payback_hours)} hours"
     lines = [text + "."]
     if cost and cost.saved_per_hour and cost.saved_percent:
         saved = (
-            f"{number(cost.saved_per_hour.value)} {visible(cost.currency)} an hour ({cost.saved_percent.value:.0f} %)"
+            f"{price(cost.saved_per_hour.value)} {visible(cost.currency)} an hour ({cost.saved_percent.value:.0f} %)"
         )
         lines.append(f"Saved: {saved} {cost.saved_per_hour.evidence}.")
     return lines

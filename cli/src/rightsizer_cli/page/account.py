@@ -39,7 +39,10 @@ def _cost_row(entry: tuple[str, Figure | None, Figure | None, str], most: float)
     name, demand, rate, role = entry
     cells: list[Child] = []
     for found in (demand, rate):
-        cells += [charts.bar(found.value / most, None, None, role) if found else None, figure(found) if found else "–"]
+        cells += [
+            charts.bar(found.value / most, None, None, role) if found else None,
+            figure(found, written=price) if found else "–",
+        ]
     return row(name, *cells, numbers=(2, 4))
 
 
@@ -62,7 +65,7 @@ def _money_words(result: Result) -> list[Markup]:
 
 def _api(api: Api, currency: str) -> str:
     prices = f"{price(api.input_per_million)} per M tokens in, {price(api.output_per_million)} out"
-    text = f"{number(api.per_hour)} {currency} an hour at this demand ({prices})"
+    text = f"{price(api.per_hour)} {currency} an hour at this demand ({prices})"
     if api.break_even_rps is None:
         return text
     return f"{text}; from {number(api.break_even_rps)} requests/s on the proposal is cheaper"
@@ -107,7 +110,7 @@ def search(result: Result) -> Markup:
         ("trials", str(found.trials)),
         ("accelerator hours", number(found.gpu_hours)),
         ("time from start to decision", f"{number(found.wall_hours)} hours" if found.wall_hours is not None else None),
-        ("price of the search", f"{number(found.money)}{unit}" if found.money is not None else None),
+        ("price of the search", f"{price(found.money)}{unit}" if found.money is not None else None),
         (
             "paid back after",
             f"{number(found.payback_hours)} hours of the saving" if found.payback_hours is not None else None,

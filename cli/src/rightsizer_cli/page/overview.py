@@ -1,11 +1,11 @@
 """The top of the page: the decision, four numbers, before and after. Called by ``document``. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, signed, table
 from rightsizer_cli.result import Certificate, Figure, Result, Side
-from rightsizer_cli.tables import configured, number, stated
+from rightsizer_cli.tables import configured, number, price, stated
 
 # --- head
 
@@ -66,7 +66,7 @@ def _money(before: Side, after: Side, result: Result) -> Markup | None:
         return None
     change = f"{100 * (new.value / old.value - 1):+.0f} %".replace("-", "−") if old.value else ""
     below = joined(f"{result.cost.currency} per M output tokens at the demand, {change} ", _class(new))
-    return _card("Cost", f"{old.value:.2f}", f"{new.value:.2f}", below)
+    return _card("Cost", price(old.value), price(new.value), below)
 
 
 def _slowest(before: Side, after: Side, result: Result) -> Markup | None:
@@ -121,18 +121,21 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
         rows.append((name, [_maybe(side.latencies_ms.get(metric), " ms") for side in shown]))
     rows += [
         ("utilisation at the demand", [_maybe(side.utilisation_percent, " %") for side in shown]),
-        ("cost per hour", [_maybe(side.cost_per_hour, unit) for side in shown]),
-        ("cost per M output tokens, at the demand", [_maybe(side.cost_per_million_tokens, unit) for side in shown]),
+        ("cost per hour", [_maybe(side.cost_per_hour, unit, price) for side in shown]),
+        (
+            "cost per M output tokens, at the demand",
+            [_maybe(side.cost_per_million_tokens, unit, price) for side in shown],
+        ),
         (
             "cost per M output tokens, at the rate",
-            [_maybe(side.cost_per_million_tokens_at_rate, unit) for side in shown],
+            [_maybe(side.cost_per_million_tokens_at_rate, unit, price) for side in shown],
         ),
     ]
     return rows
 
 
-def _maybe(found: Figure | None, unit: str) -> Markup | None:
-    return figure(found, unit) if found else None
+def _maybe(found: Figure | None, unit: str, written: Callable[[float], str] = number) -> Markup | None:
+    return figure(found, unit, written) if found else None
 
 
 def _what(side: Side) -> Markup:

@@ -20,12 +20,12 @@ def signed(value: float | None) -> str:
     return f"{value or 0:.2f}".replace("-", "−")
 
 
-def figure(found: Figure | None, unit: str = "", interval: bool = True) -> Markup:
+def figure(found: Figure | None, unit: str = "", written: Callable[[float], str] = number) -> Markup:
     """A figure with its interval and its evidence class."""
     if found is None:
         return joined("–")
-    parts: list[Child] = [f"{number(found.value)}{unit} "]
-    if interval and found.low is not None and found.high is not None:
+    parts: list[Child] = [f"{written(found.value)}{unit} "]
+    if found.low is not None and found.high is not None:
         parts.append(tag("span", f"{number(found.low)} to {number(found.high)} ", class_="evidence"))
     return joined(*parts, tag("span", found.evidence, class_="evidence"))
 
