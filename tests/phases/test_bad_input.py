@@ -1,5 +1,4 @@
-"""Every bad input is a condition with reason and remedy within one reconcile; nothing is started, nothing is changed.
-"""
+"""Every bad input is a condition with reason and remedy within one reconcile; nothing is started or changed."""
 
 from collections.abc import Callable
 from typing import Any

@@ -12,7 +12,7 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import ApplyTarget, CreateJob
 from rightsizer_operator.phases import advance
 from tests.phases.builders import Object, a_node, a_report, a_spec, a_target, some_settings
-from tests.phases.village import Village, capacities
+from tests.phases.village import Village, capacities, replaced
 
 PLAY = capacities(as_is=2.5, int8=4.0, int4=3.0)
 BASELINE_ARGS = a_target()["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -486,3 +486,46 @@ def test_a_job_is_never_started_beside_a_write() -> None:
         assert not {CreateJob, ApplyTarget} <= kinds
         village.play_jobs()
     assert village.condition("Applied") == ("True", "Applied")
+
+
+def put_template_back(village: Village) -> None:
+    """Somebody applies the old manifest, which names no replicas."""
+    count = replicas(village)
+    restore_baseline(village)
+    assert village.target is not None
+    village.target["spec"]["replicas"] = count
+    village.roll()
+
+
+def test_the_old_template_is_never_left_with_the_smaller_size_of_the_proposal() -> None:
+    village = approved()
+    village.change(updatePolicy={"approvedProposal": ""})
+    put_template_back(village)
+    village.settle()
+    assert village.condition("Applied") == ("False", "AwaitingApproval")
+    assert serves_baseline(village)
+
+
+def test_a_claim_that_vanishes_during_a_roll_out_does_not_leave_it_half_way() -> None:
+    village = proposed()
+    village.approve()
+    for _ in range(3):
+        village.tick()
+    village.claim = None
+    village.settle()
+    assert village.condition("Applied") == ("Unknown", "ClaimNotFound")
+    assert village.run.status.rollout is not None
+    assert village.run.status.rollout.step == "Applied"
+    assert replicas(village) == 2
+
+
+def test_records_that_fill_the_run_end_verification_without_a_pass() -> None:
+    village = proposed()
+    record = village.run.status.trials[0]
+    filler = [record.model_copy(update={"job": f"old-{n}", "purpose": "Verify", "subject": "x"}) for n in range(90)]
+    full = village.run.status.model_copy(update={"trials": (*village.run.status.trials, *filler)})
+    village.runs[village.run.name] = replaced(village.run, full)
+    village.approve()
+    village.settle()
+    assert village.condition("Applied") == ("Unknown", "VerificationInconclusive")
+    assert len(village.run.status.trials) == 96

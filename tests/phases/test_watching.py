@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.phases.builders import a_spec, some_settings
+from rightsizer_jobs.contract import TrialAssignment
+from rightsizer_operator.manifests import baseline as baselines
+from tests.phases.builders import a_report, a_spec, answers, some_settings
 from tests.phases.village import Village, capacities
 
 PLAY = capacities(as_is=2.5, int8=4.0, int4=3.0)
@@ -138,3 +140,64 @@ def test_a_deleted_current_run_is_made_again() -> None:
     village.settle()
     assert village.run.name == name
     assert village.condition("ProposalReady")[0] == "True"
+
+
+def flipping(**flips: int) -> Any:
+    """Artefacts lose that many answers against the original weights."""
+
+    def script(assignment: Any) -> Any:
+        report = capacities(as_is=2.5, original=2.5, int8=4.0, int4=9.0)(assignment)
+        if not isinstance(assignment, TrialAssignment) or not assignment.questions:
+            return report
+        return report.model_copy(
+            update={"answers": answers(flipped=flips.get(assignment.candidate.replace("-", "_"), 0))}
+        )
+
+    return script
+
+
+def test_after_a_rewrite_quality_is_still_held_against_the_original_so_that_drops_do_not_add_up() -> None:
+    village = applied(script=flipping(int8=10, int4=60))
+    assert village.run.spec.candidates[0].id == "as-is"
+    village.script = flipping(as_is=10, int4=25)
+    village.change(workload={"static": {"requestRate": "9"}}, updatePolicy={"mode": "Manual"})
+    village.settle()
+    status = {one.id: one for one in village.run.status.candidates}
+    assert [one.subject for one in village.run.status.trials][:2] == ["as-is", "original"]
+    assert (status["as-is"].outcome, status["as-is"].quality.lost) == ("Succeeded", 10)  # type: ignore[union-attr]
+    assert (status["int4"].outcome, status["int4"].quality.lost) == ("Undecided", 25)  # type: ignore[union-attr]
+    assert status["int8"].verdict == "is the same as as-is"
+
+
+def test_the_second_rewrite_keeps_the_record_of_the_original() -> None:
+    village = applied(script=flipping(int4=60))
+    village.script = flipping()
+    first = baselines.recorded(village.target or {})
+    village.change(workload={"static": {"requestRate": "9"}})
+    village.settle()
+    assert village.run.status.proposal is not None
+    assert village.run.status.proposal.candidate == "int4"
+    assert village.condition("Applied") == ("True", "Applied")
+    second = baselines.recorded(village.target or {})
+    assert first is not None
+    assert second == first
+
+
+def test_a_second_rewrite_that_fails_goes_back_to_the_first_and_keeps_the_record() -> None:
+    village = applied(script=flipping(int4=60))
+    before = village.target["spec"]["template"] if village.target else {}
+    artefact = before["spec"]["containers"][0]["volumeMounts"][-1]["subPath"]
+    play = flipping()
+
+    def missing(assignment: Any) -> Any:
+        verify = isinstance(assignment, TrialAssignment) and assignment.purpose == "Verify"
+        return a_report(assignment, capacity=0.5) if verify else play(assignment)
+
+    village.script = missing
+    village.change(workload={"static": {"requestRate": "9"}})
+    village.settle()
+    assert village.condition("Applied") == ("False", "RolledBack")
+    assert village.target is not None
+    assert village.target["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][-1]["subPath"] == artefact
+    assert village.target["spec"]["replicas"] == 2
+    assert baselines.recorded(village.target) is not None

@@ -333,8 +333,7 @@ def a_job_pod(job: Object, start: datetime.datetime, end: datetime.datetime, res
 
 
 def apply_intent(deployment: Object, patch: Object) -> None:
-    """Server-side apply by one manager: sets what the intent holds, removes what only an earlier intent of ours held.
-    """
+    """Server-side apply by one manager: sets what the intent holds, removes what only an earlier intent held."""
     wanted = patch["spec"]["template"]["spec"]["containers"][0]
     container = next(
         one for one in deployment["spec"]["template"]["spec"]["containers"] if one["name"] == wanted["name"]

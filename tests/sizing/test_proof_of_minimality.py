@@ -71,7 +71,7 @@ QUALITY = QualityVerdict(asked=900, lost=40, won=5, drop_points=3.9, lower_point
 @pytest.mark.parametrize(
     ("changes", "says", "evidence"),
     [
-        ({"outcome": "FailedQuality", "quality": QUALITY}, "drop 3.90 points, between 2.80 and 5.10 (900 questions", "Measured"),
+        ({"outcome": "FailedQuality", "quality": QUALITY}, "drop 3.90 points, between 2.80 and 5.10", "Measured"),
         ({"outcome": "EngineFailed", "reason": "no kernel"}, "EngineFailed: no kernel", "Measured"),
         ({"outcome": "EngineHung", "reason": "no token within 40 s"}, "EngineHung", "Measured"),
         ({"outcome": "Unsupported", "reason": "no FP8 arithmetic"}, "no FP8 arithmetic", "Rule"),

@@ -27,10 +27,12 @@ NOT_APPLIED = Hold("False", reasons.NOT_APPLIED, "")
 
 def advance(world: World) -> Step:
     """What to store, do and say after one look at the world."""
+    run = world.run
     outcome = accept.accept(world)
     if isinstance(outcome, Problem):
+        outcome = accept.while_rewriting(world, outcome) or outcome
+    if isinstance(outcome, Problem):
         return _refused(world, outcome)
-    run = world.run
     if run is not None:
         why = watch.outdated(run, outcome)
         if why is None:
@@ -49,6 +51,9 @@ def _refused(world: World, problem: Problem) -> Step:
         condition("Stalled", "True", problem.reason, problem.message),
         summary.reconciling(False, ""),
         condition("Optimized", "Unknown", problem.reason, problem.message),
+        condition("ProposalReady", "False", problem.reason, problem.message),
+        condition("Applied", "Unknown", problem.reason, problem.message),
+        condition("SLOMet", "Unknown", problem.reason, problem.message),
         summary.paused_condition(world, paused),
     )
     told = Told(
@@ -256,7 +261,8 @@ def _serves_proposal(view: View) -> bool:
 
 def _applied_run(world: World) -> str:
     old = world.infdep.status.applied_run_ref
-    if old is None or not (world.target or {}).get("metadata", {}).get("annotations", {}).get(labels.APPLIED_PROPOSAL):
+    annotations = (world.target or {}).get("metadata", {}).get("annotations") or {}
+    if old is None or labels.BASELINE not in annotations:
         return ""
     return old.name
 

@@ -21,6 +21,11 @@ PRODUCT_LABEL = "nvidia.com/gpu.product"
 FASTEST_TOKEN_MS = 0.1
 """No engine streams one sequence faster than 10,000 tokens a second: an end-to-end limit below that can never be met.
 """
+INPUT_PROBLEMS = (
+    reasons.CLAIM_NOT_FOUND, reasons.CLAIM_UNUSABLE, reasons.BUDGET_TOO_SMALL, reasons.SLO_UNREACHABLE,
+    reasons.DEMAND_ZERO,
+)  # fmt: skip
+"""Problems of a search that are none of a rewrite which has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,22 @@ def accept(world: World) -> Accepted | Problem:
     return Accepted(
         spec=spec, target=target, baseline=snapshot, accelerator_type=type_, gpu_hourly=price,
         notes=tuple(note for note in notes if note is not None),
+    )  # fmt: skip
+
+
+def while_rewriting(world: World, problem: Problem) -> Accepted | None:
+    """What to go on with when an input fails in the middle of a rewrite: it is brought to an end, or back, all the
+    same.
+    """
+    run, spec, target = world.run, world.infdep.spec, world.target
+    if run is None or spec is None or target is None or run.status.rollout is None:
+        return None
+    if problem.reason not in INPUT_PROBLEMS or run.status.rollout.step in ("Applied", "RolledBack"):
+        return None
+    price = cost.price_of(spec, run.spec.accelerator_type, world.settings.prices)
+    return Accepted(
+        spec=spec, target=target, baseline=run.spec.baseline, accelerator_type=run.spec.accelerator_type,
+        gpu_hourly=price, notes=(problem,),
     )  # fmt: skip
 
 

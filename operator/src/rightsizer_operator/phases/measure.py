@@ -18,7 +18,9 @@ from rightsizer_operator.sizing import budget, verdicts
 from rightsizer_operator.sizing.verdicts import AS_IS, Standing
 from rightsizer_operator.world import Object, OptimizationRun, World
 
-MOST_RECORDS = 90
+FULL = 94
+"""Records from which on nothing new is started: the status holds 96."""
+MOST_RECORDS = 84
 """Records that fit the run's status, less what a rewrite needs for its verifications."""
 UNREADABLE = {"question set ": reasons.QUESTION_SET_UNREADABLE, "model_path": reasons.MODEL_UNREADABLE}
 """How a trial's reason begins when an input on the volume cannot be read: repeating it would not help."""
@@ -81,8 +83,9 @@ def activity(view: View) -> tuple[str, str]:
 
 def next_trial(view: View) -> Move | None:
     """The next compress or trial Job; None when nothing is left to be explored or the budget says so."""
-    if view.as_is.outcome == "Pending":
-        return _unreadable(view) or _explore(view, view.as_is, None)
+    for first in (view.as_is, view.reference):
+        if first.outcome == "Pending":
+            return _unreadable(view) or _explore(view, first, None)
     problem = _baseline_problem(view)
     if problem is not None:
         return problem
@@ -214,7 +217,7 @@ def _left_s(world: World, run: OptimizationRun, job: Object, pods: list[Object],
 def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:
     candidate = standing.candidate
     assert candidate.serving is not None
-    if candidate.id == AS_IS:
+    if candidate.id in (AS_IS, view.reference.candidate.id):
         text = refusal(view, standing, reserve=0)
         if text:
             return Conclude(phase="Exhausted", reason=reasons.BUDGET_EXHAUSTED, message=text)
@@ -223,14 +226,14 @@ def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:
         return waiting
     everything = (*view.run.spec.candidates, *view.status.derived)
     answers = verdicts.answers_by_key(everything, view.status.trials)
-    base = answers.get(verdicts.quality_key(view.as_is.candidate))
+    base = answers.get(verdicts.quality_key(view.reference.candidate))
     assignment = assignments.explore(
         view.run,
         candidate,
         standing.attempts + 1,
         bar_rps=bar,
         questions=verdicts.quality_key(candidate) not in answers,
-        baseline_answers=None if candidate.id == AS_IS else base,
+        baseline_answers=base,
     )
     return Start(
         job=trial_manifest(view, candidate.serving, assignment),
@@ -280,10 +283,11 @@ def _unreadable(view: View) -> Conclude | None:
 
 def _baseline_problem(view: View) -> Conclude | None:
     """Without the baseline's answers nothing can be compared with it."""
-    standing = view.as_is
-    if standing.outcome in ("EngineFailed", "EngineHung", "Void", "Unsupported"):
-        text = f"the baseline could not be measured: {standing.outcome}: {standing.reason}"
-        return Conclude(phase="Failed", reason=reasons.BASELINE_FAILED, message=text)
+    for needed in (view.as_is, view.reference):
+        if needed.outcome in ("EngineFailed", "EngineHung", "Void", "Unsupported"):
+            text = f"the baseline ({needed.candidate.id}) could not be measured: {needed.outcome}: {needed.reason}"
+            return Conclude(phase="Failed", reason=reasons.BASELINE_FAILED, message=text)
+    standing = view.reference
     if standing.report is not None and standing.report.answers is not None:
         return None
     if standing.outcome == "MissedSLO":

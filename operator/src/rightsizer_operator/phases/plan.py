@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from rightsizer_operator.actions import CreateRun
 from rightsizer_operator.manifests import artefacts, labels, serving
+from rightsizer_operator.manifests import baseline as baselines
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.resource.run import Candidate, RunSpec, Serving
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing import fingerprint
-from rightsizer_operator.sizing.verdicts import AS_IS
+from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL
 from rightsizer_operator.world import InferenceDeployment
 
 CALIBRATION_SAMPLES = 384
@@ -86,7 +87,7 @@ def run_spec(infdep: InferenceDeployment, accepted: Accepted, settings: Settings
 
 def candidates(accepted: Accepted, settings: Settings) -> tuple[Candidate, ...]:
     """The baseline first, then every choice in order of trial; at most MOST_CANDIDATES."""
-    found = [as_is(accepted)]
+    found = [as_is(accepted), *_original(accepted)]
     for engine in accepted.spec.search.engines:
         rule = _engine_rule(engine, accepted, settings)
         if rule:
@@ -112,6 +113,23 @@ def as_is(accepted: Accepted) -> Candidate:
         parallelism=serving.parallelism_of(baseline),
         serving=baseline.serving,
     )
+
+
+def _original(accepted: Accepted) -> list[Candidate]:
+    """What served before the first rewrite: the reference for quality while an artefact of ours serves."""
+    recorded = baselines.recorded(accepted.target)
+    if recorded is None or not accepted.baseline.serving.artefact or recorded.serving.artefact:
+        return []
+    return [
+        Candidate(
+            id=ORIGINAL,
+            engine=recorded.engine,
+            precision="AsIs",
+            kv_cache="Auto",
+            parallelism=serving.parallelism_of(recorded),
+            serving=recorded.serving,
+        )
+    ]
 
 
 def derive(leader: Candidate, max_num_seqs: int, accepted: Accepted, settings: Settings) -> Candidate:

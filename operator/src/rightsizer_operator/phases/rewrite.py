@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rightsizer_operator.actions import Action, ApplyTarget, CreateJob, Manifest
-from rightsizer_operator.manifests import ownership, target
+from rightsizer_operator.manifests import labels, ownership, target
 from rightsizer_operator.manifests.target import RolloutState
-from rightsizer_operator.phases import gate, observe, verify
+from rightsizer_operator.phases import gate, measure, observe, verify
 from rightsizer_operator.phases.gate import Hold, TargetState
 from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.conditions import rfc3339
 from rightsizer_operator.resource.run import Rollout, RunProposal, Step
+from rightsizer_operator.sizing.verdicts import ORIGINAL
 
 REASSERTS_AN_HOUR = 2
 FORWARD: tuple[Step, ...] = ("Template", "VerifyTemplate", "Replicas", "VerifyReplicas")
@@ -163,17 +164,23 @@ def _applied(now: Moment) -> Rewrite:
     held = gate.permission(now.view, now.proposal)
     if held is not None:
         text = f"the baseline was put back by somebody else; {held.message}"
-        return Rewrite(rollout=now.rollout, hold=Hold("False", held.reason, text), phase="ProposalReady")
+        return _left(now, Hold("False", held.reason, text), "ProposalReady")
     return _write_again(now, "Template")
+
+
+def _left(now: Moment, hold: Hold, phase: str) -> Rewrite:
+    """The baseline's template stays as somebody put it; it must not be left with the smaller size of the proposal."""
+    baseline = now.view.run.spec.baseline
+    if now.state.replicas < baseline.replicas and not baseline.replicas_managed_by:
+        return _writing(now.view, now.rollout, _restored(now.view), f"back to {baseline.replicas} replicas", back=True)
+    return Rewrite(rollout=now.rollout, hold=hold, phase=phase, wake_after_s=600.0)
 
 
 def _roll_back_replicas(now: Moment) -> Rewrite:
     """Capacity first: the old replica count, still with the new template."""
     baseline = now.view.run.spec.baseline
     if now.state.replicas < baseline.replicas and not baseline.replicas_managed_by:
-        patch = target.replicas_patch(
-            now.view.target, baseline.container, now.proposal.serving, baseline.replicas, baseline, now.proposal.hash
-        )
+        patch = _sized(now.view, now.proposal, baseline.replicas)
         return _writing(now.view, now.rollout, patch, f"back to {baseline.replicas} replicas", back=True)
     if now.progress.complete or now.progress.failed or now.overdue:
         return _next(now, "RollBackTemplate", "the old replica count serves")
@@ -181,15 +188,8 @@ def _roll_back_replicas(now: Moment) -> Rewrite:
 
 
 def _roll_back_template(now: Moment) -> Rewrite:
-    baseline = now.view.run.spec.baseline
     if not now.state.is_baseline:
-        return _writing(
-            now.view,
-            now.rollout,
-            target.restore_patch(now.view.target, baseline),
-            "the baseline is being put back",
-            back=True,
-        )
+        return _writing(now.view, now.rollout, _restored(now.view), "the baseline is being put back", back=True)
     if not now.progress.complete:
         return _waiting(now, reasons.ROLLING_BACK, f"the baseline is being put back: {now.progress.message}")
     if now.rollout.verified != "Fail":
@@ -236,13 +236,12 @@ def _write_again(now: Moment, step: Step) -> Rewrite:
             now.view, now.rollout, _patch(now.view, now.proposal, step), f"the {step.lower()} is being written"
         )
     recent = tuple(at for at in now.rollout.reasserted_at if _within_hour(at, now.view.now))
-    if len(recent) >= REASSERTS_AN_HOUR:
+    if len(recent) >= REASSERTS_AN_HOUR or len(now.view.status.trials) >= measure.MOST_RECORDS:
         text = (
             f"the baseline was put back {len(recent) + 1} times within an hour; Rightsizer does not fight. Release the "
             "fields in the source that writes them, or take the proposal's values over there."
         )
-        hold = Hold("False", reasons.REVERTED, text, conflict=True)
-        return Rewrite(rollout=now.rollout, hold=hold, phase="OwnershipConflict", wake_after_s=600.0)
+        return _left(now, Hold("False", reasons.REVERTED, text, conflict=True), "OwnershipConflict")
     ready = gate.readiness(now.view, now.proposal)
     if ready is not None:
         return Rewrite(rollout=now.rollout, hold=ready, phase="RollingOut", wake_after_s=30.0)
@@ -266,12 +265,31 @@ def _writes_replicas(now: Moment) -> bool:
 
 
 def _patch(view: View, proposal: RunProposal, step: Step) -> Manifest:
-    baseline = view.run.spec.baseline
     if step == "Template":
-        return target.template_patch(view.target, baseline.container, proposal.serving, baseline, proposal.hash)
-    return target.replicas_patch(
-        view.target, baseline.container, proposal.serving, proposal.replicas, baseline, proposal.hash
-    )
+        baseline = view.run.spec.baseline
+        patch = target.template_patch(view.target, baseline.container, proposal.serving, baseline, proposal.hash)
+        return _remembering(view, patch)
+    return _sized(view, proposal, proposal.replicas)
+
+
+def _sized(view: View, proposal: RunProposal, replicas: int) -> Manifest:
+    baseline = view.run.spec.baseline
+    patch = target.replicas_patch(view.target, baseline.container, proposal.serving, replicas, baseline, proposal.hash)
+    return _remembering(view, patch)
+
+
+def _restored(view: View) -> Manifest:
+    return _remembering(view, target.restore_patch(view.target, view.run.spec.baseline))
+
+
+def _remembering(view: View, patch: Manifest) -> Manifest:
+    """While the baseline is itself an earlier proposal, the annotation keeps what served before the first rewrite."""
+    annotations = view.target["metadata"].get("annotations") or {}
+    if view.standing(ORIGINAL) is None or labels.BASELINE not in annotations:
+        return patch
+    metadata = patch["metadata"]
+    kept = {**metadata.get("annotations", {}), labels.BASELINE: annotations[labels.BASELINE]}
+    return {**patch, "metadata": {**metadata, "annotations": kept}}
 
 
 def _writing(view: View, rollout: Rollout, patch: Manifest, text: str, *, back: bool = False) -> Rewrite:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rightsizer_operator.actions import Manifest
 from rightsizer_operator.manifests import jobs
-from rightsizer_operator.phases import assignments, observe
+from rightsizer_operator.phases import assignments, measure, observe
 from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Rollout, RunProposal, TrialRecord
@@ -45,6 +45,8 @@ def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_p
             return Check(
                 result="Inconclusive", reason=f"{len(current)} verifications gave no verdict, last: {last.reason}"
             )
+    if len(view.status.trials) >= measure.FULL:
+        return Check(result="Inconclusive", reason="the run holds as many records as fit; set a new spec.search.rerun")
     if view.world.jobs:
         return Check(reason="a verify Job measures the new pods")
     hosts = [host for pod in new_pods if (host := _ready_address(pod))]

@@ -14,7 +14,7 @@ from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, Tri
 from rightsizer_operator.sizing import budget, gpus, ranking, verdicts
 from rightsizer_operator.sizing.figures import Basis
 from rightsizer_operator.sizing.ranking import Plan
-from rightsizer_operator.sizing.verdicts import AS_IS, Standing
+from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL, Standing
 from rightsizer_operator.world import Object, OptimizationRun, World
 
 
@@ -59,6 +59,14 @@ class View:
         return found
 
     @property
+    def reference(self) -> Standing:
+        """Whose answers quality is held against."""
+        candidates = [one.candidate for one in self.standings]
+        found = self.standing(verdicts.reference(candidates).id)
+        assert found is not None
+        return found
+
+    @property
     def spent(self) -> budget.Spent:
         return budget.spent(self.status.trials)
 
@@ -79,7 +87,7 @@ class View:
         win.
         """
         incumbent = self.incumbent(standing)
-        if incumbent is None or standing.candidate.id == AS_IS or standing.outcome != "Pending":
+        if incumbent is None or standing.candidate.id in (AS_IS, ORIGINAL) or standing.outcome != "Pending":
             return ""
         if gpus.most_replicas_below(incumbent.gpus, standing.gpus_per_replica):
             return ""

@@ -17,6 +17,10 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec, SloSpec
 from rightsizer_operator.sizing import gpus
 
 AS_IS = "as-is"
+ORIGINAL = "original"
+"""The configuration before the first rewrite, where the target runs an artefact of ours now: quality is held against
+it, so that
+drops do not add up from run to run."""
 NO_EVIDENCE = ("Void", "Error")
 """Outcomes that say nothing about the candidate: the trial is repeated."""
 STEP_DOWN = 0.96
@@ -124,6 +128,12 @@ def standings(
     return tuple(judge.standing(candidate) for candidate in judge.candidates)
 
 
+def reference(candidates: Sequence[Candidate]) -> Candidate:
+    """The candidate whose answers quality is held against: the original where there is one, else the baseline."""
+    named = {candidate.id: candidate for candidate in candidates}
+    return named.get(ORIGINAL) or named[AS_IS]
+
+
 def answers_by_key(
     candidates: Sequence[Candidate], trials: Sequence[TrialRecord]
 ) -> dict[tuple[str, str, str], Answers]:
@@ -172,7 +182,7 @@ class _Judge:
         self.run, self.candidates, self.trials, self.void_retries = run, candidates, trials, void_retries
         self.failed_artefacts = failed_artefacts
         self.answers = answers_by_key(candidates, trials)
-        self.baseline_key = next((quality_key(c) for c in candidates if c.id == AS_IS), ("", "", ""))
+        self.reference_key = quality_key(reference(candidates))
         self.slo = slo_of(run.accepted.slo)
 
     def standing(self, candidate: Candidate) -> Standing:
@@ -215,9 +225,9 @@ class _Judge:
         return replace(standing, rate_rps=rate)
 
     def _gated(self, standing: Standing) -> Standing:
-        """The quality gate. Weights, image and KV type of the baseline need none."""
-        key, candidate = quality_key(standing.candidate), standing.candidate
-        if candidate.id == AS_IS or key == self.baseline_key:
+        """The quality gate. Weights, image and KV type of the reference need none."""
+        key = quality_key(standing.candidate)
+        if key == self.reference_key:
             return standing
         verdict, problem = self._quality(key)
         if verdict is None:
@@ -231,7 +241,7 @@ class _Judge:
         return standing
 
     def _quality(self, key: tuple[str, str, str]) -> tuple[stats.QualityVerdict | None, str]:
-        before, after = self.answers.get(self.baseline_key), self.answers.get(key)
+        before, after = self.answers.get(self.reference_key), self.answers.get(key)
         if before is None or after is None:
             return None, "no answers were reported for the baseline" if before is None else "no answers were reported"
         quality = self.run.accepted.quality
