@@ -339,3 +339,9 @@ def test_integer_weights_of_an_earlier_rewrite_are_neither_given_to_tensorrt_llm
         candidate(found, engine="TensorRTLLM")
     with pytest.raises(Excluded, match="artefact"):
         candidate(found, precision="BF16")
+
+
+@pytest.mark.parametrize("precision", ["INT8", "INT8W8A16", "INT4"])
+def test_integer_weights_are_refused_to_tensorrt_llm_whatever_their_artefact_is_called(precision):
+    with pytest.raises(Excluded, match="compressed-tensors"):
+        candidate(a_baseline_of("/m"), engine="TensorRTLLM", precision=precision, artefact="anything")

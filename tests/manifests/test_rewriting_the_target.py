@@ -174,6 +174,13 @@ def test_the_artefact_is_mounted_from_a_volume_of_ours_where_the_target_has_none
     assert pod["containers"][0]["volumeMounts"][0]["name"] == "rightsizer-models"
 
 
+def test_a_volume_of_ours_stays_in_the_intent_because_the_mount_needs_it():
+    first = target.template_patch(a_target(claim="other"), "engine", a_serving(), a_baseline(), "h")
+    rewritten = applied(a_target(claim="other"), first)
+    again = target.template_patch(rewritten, "engine", a_serving(artefact="another"), a_baseline(), "h2")
+    assert again["spec"]["template"]["spec"]["volumes"] == first["spec"]["template"]["spec"]["volumes"]
+
+
 def test_the_accelerators_are_written_where_the_user_writes_them():
     only_limits = a_target(an_engine(resources={"limits": {SLOT: "1"}}))
     serving = a_serving(accelerators=2, cpu_request="", memory_request="", memory_limit="")
