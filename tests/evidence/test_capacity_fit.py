@@ -1,4 +1,4 @@
-"""The capacity fit: exact on exact curves, honest about its error on a queue it does not know, and a bound where that is all there is."""
+"""The capacity fit: exact on exact curves, honest about its error on a queue, a bound where that is all there is."""
 
 import heapq
 import math
@@ -16,9 +16,17 @@ SLO = Slo(ttft_ms=500)
 
 def probe(rate, share, *, requests=2000, inflation=0.0, aborted=False, seconds=120.0):
     return Probe(
-        rate_rps=rate, achieved_rps=rate, seconds=seconds, requests=requests, failed=0, violations={"ttft": share},
-        p_ms={"ttft": 100}, output_tps=1, variance_inflation=inflation, aborted=aborted,
-    )  # fmt: skip
+        rate_rps=rate,
+        achieved_rps=rate,
+        seconds=seconds,
+        requests=requests,
+        failed=0,
+        violations={"ttft": share},
+        p_ms={"ttft": 100},
+        output_tps=1,
+        variance_inflation=inflation,
+        aborted=aborted,
+    )
 
 
 def curve(rate, capacity=8.0, slope=10.0):

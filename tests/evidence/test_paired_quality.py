@@ -79,7 +79,7 @@ def test_different_question_sets_are_refused():
 
 
 def test_all_of_mmlu_hardly_resolves_a_tight_margin():
-    """A true drop of 1.1 points against a margin of 1.5 on 14,042 questions at 6 % flips passes 6 times in 10 (design)."""
+    """A true drop of 1.1 points against a margin of 1.5 on 14,042 questions at 6 % flips passes 6 times in 10."""
     source = random.Random(5)
     asked, passes, repeats = 14042, 0, 400
     for _ in range(repeats):

@@ -31,23 +31,39 @@ def some_probe(source):
         return float(f"{source.uniform(low, high):.4g}")
 
     return Probe(
-        rate_rps=digits(1, 90), achieved_rps=digits(1, 90), seconds=digits(60, 240), requests=source.randrange(1000, 9999),
-        failed=source.randrange(100), violations=figures(source, 1), p_ms=figures(source, 9999), output_tps=digits(100, 9000),
-        variance_inflation=digits(1, 60), aborted=source.random() < 0.3,
-    )  # fmt: skip
+        rate_rps=digits(1, 90),
+        achieved_rps=digits(1, 90),
+        seconds=digits(60, 240),
+        requests=source.randrange(1000, 9999),
+        failed=source.randrange(100),
+        violations=figures(source, 1),
+        p_ms=figures(source, 9999),
+        output_tps=digits(100, 9000),
+        variance_inflation=digits(1, 60),
+        aborted=source.random() < 0.3,
+    )
 
 
 def report(questions, probes, seed=1):
     source = random.Random(seed)
     return TrialReport(
-        purpose="Explore", candidate="c" * 40, attempt=1, seed=123456789, outcome="Succeeded",
-        reason="".join(source.choices(LETTERS, k=400)), ready_s=123.4, engine_start=1764000000.25, engine_s=1234.5,
-        idle_ms=figures(source, 999), answers=encode_answers([source.random() < 0.79 for _ in range(questions)], "ab" * 32),
-        saturation=Saturation(rps=1.234, output_tps=1234, concurrency=256), probes=tuple(some_probe(source) for _ in range(probes)),
+        purpose="Explore",
+        candidate="c" * 40,
+        attempt=1,
+        seed=123456789,
+        outcome="Succeeded",
+        reason="".join(source.choices(LETTERS, k=400)),
+        ready_s=123.4,
+        engine_start=1764000000.25,
+        engine_s=1234.5,
+        idle_ms=figures(source, 999),
+        answers=encode_answers([source.random() < 0.79 for _ in range(questions)], "ab" * 32),
+        saturation=Saturation(rps=1.234, output_tps=1234, concurrency=256),
+        probes=tuple(some_probe(source) for _ in range(probes)),
         capacity=Capacity(rate_rps=1.234, standard_error=0.01234, lower_rps=1.234, slope=10.12),
         client=ClientHealth(send_lag_p95_ms=1.234, loop_lag_p95_ms=1.234, throttled_s=0.0),
         records="/rightsizer/volume/runs/0b0e7b1c-3d0a-4c51-9a51-b60f2a3f4f10/" + "c" * 40 + "-explore-1.jsonl.gz",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

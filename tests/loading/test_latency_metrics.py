@@ -6,9 +6,20 @@ import pytest
 
 from rightsizer_jobs.contract import Slo
 from rightsizer_jobs.loadgen.metrics import (
-    Window, e2e, itl, joint_share, output_rate, percentile, rounded, share_above, summarise, tokens_per_chunk, tpot, ttft,
+    Window,
+    e2e,
+    itl,
+    joint_share,
+    output_rate,
+    percentile,
+    rounded,
+    share_above,
+    summarise,
+    tokens_per_chunk,
+    tpot,
+    ttft,
     variance_inflation,
-)  # fmt: skip
+)
 from rightsizer_jobs.loadgen.records import Exchange, Record
 
 MS = 1_000_000

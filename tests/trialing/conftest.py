@@ -59,17 +59,34 @@ def assign(model_path: str) -> Callable[..., TrialAssignment]:
 
     def make(*urls: str, engine: str = "VLLM", **fields: Any) -> TrialAssignment:
         short = {
-            "sanity_requests": 3, "warmup_block_s": 0.3, "warmup_max_blocks": 3, "saturation_s": 0.8, "saturation_concurrency": 16,
-            "probe_s": 1.2, "block_s": 0.3, "max_probes": 3, "budget_s": 6, "hold_s": 1.5, "target_error": 0.03,
-        }  # fmt: skip
+            "sanity_requests": 3,
+            "warmup_block_s": 0.3,
+            "warmup_max_blocks": 3,
+            "saturation_s": 0.8,
+            "saturation_concurrency": 16,
+            "probe_s": 1.2,
+            "block_s": 0.3,
+            "max_probes": 3,
+            "budget_s": 6,
+            "hold_s": 1.5,
+            "target_error": 0.03,
+        }
         measurement = {**short, **fields.pop("measurement", {})}
         deadlines = {"ready_s": 2, "first_token_s": 1, "request_s": 3, "total_s": 20, **fields.pop("deadlines", {})}
         endpoints = [{"engine": engine, "base_url": url, "served_model_name": "m"} for url in urls]
         values = {
-            "purpose": "Explore", "run_uid": "run-1", "candidate": "as-is", "attempt": 1, "seed": 7, "endpoints": endpoints,
-            "model_path": model_path, "workload": {"input_tokens": 32, "output_tokens": 4}, "slo": {"ttft_ms": 300},
-            "measurement": measurement, "deadlines": deadlines,
-        }  # fmt: skip
+            "purpose": "Explore",
+            "run_uid": "run-1",
+            "candidate": "as-is",
+            "attempt": 1,
+            "seed": 7,
+            "endpoints": endpoints,
+            "model_path": model_path,
+            "workload": {"input_tokens": 32, "output_tokens": 4},
+            "slo": {"ttft_ms": 300},
+            "measurement": measurement,
+            "deadlines": deadlines,
+        }
         return TrialAssignment.model_validate(values | fields)
 
     return make

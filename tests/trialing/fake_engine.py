@@ -1,11 +1,13 @@
 """An OpenAI-compatible engine with known behaviour: a queue, so many slots, exact pacing, and faults on request.
 
-Capacity is known: slots / (prefill + tokens x step). Runs in the test's event loop, or alone: ``python fake_engine.py --port 8000``.
+Capacity is known: slots / (prefill + (tokens - 1) x step). Runs in the test's event loop, or alone:
+``python fake_engine.py --port 8000``.
 """
 
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -155,7 +157,8 @@ def event(payload: dict[str, object]) -> bytes:
 
 async def serve_alone(port: int, behaviour: Behaviour) -> None:
     engine = FakeEngine(behaviour)
-    print(await engine.start(port), flush=True)
+    sys.stdout.write(await engine.start(port) + "\n")
+    sys.stdout.flush()
     await asyncio.Event().wait()
 
 

@@ -1,6 +1,7 @@
 """Entry of every Job: read the assignment, do it, leave the report as the termination message.
 
-Exit codes: 0 a valid report was written, whatever its outcome; 40 the assignment is invalid; 41 the report is too long; 1 a bug.
+Exit codes: 0 a valid report was written, whatever its outcome; 40 the assignment is invalid; 41 the report is too
+long; 1 a bug.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ LOG = logging.getLogger("rightsizer_jobs")
 
 
 def perform(assignment: TrialAssignment | CompressAssignment) -> TrialReport | CompressReport:
-    """Do it. Each kind imports only its own dependencies: the trial image has no model library, the compress image no client."""
+    """Each kind imports only its own dependencies: no model library for a trial, no HTTP client for a compression."""
     if isinstance(assignment, CompressAssignment):
         from rightsizer_jobs.compress.run import compress
 

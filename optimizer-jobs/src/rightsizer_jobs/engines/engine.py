@@ -1,4 +1,7 @@
-"""What a trial asks of an engine, and what both engines share: plain GETs that never wait long and never raise for a missing figure."""
+"""What a trial asks of an engine, and what both engines share.
+
+Plain GETs that never wait long and never raise for a missing figure.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,6 +1,7 @@
-"""TensorRT-LLM's server (trtllm-serve): /health, Prometheus on /prometheus/metrics. Written from its documentation, not run here.
+"""TensorRT-LLM's server (trtllm-serve): /health, Prometheus on /prometheus/metrics.
 
-Its /metrics is a JSON queue that a reader consumes: it is left alone. Releases publish different subsets, so every figure may be absent.
+Written from its documentation, not run here. Its /metrics is a JSON queue that a reader consumes: it is left alone.
+Releases publish different subsets, so every figure may be absent.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""vLLM's server: /health, /v1/models, Prometheus on /metrics. Metric names with their former ones: vLLM renames and removes them."""
+"""vLLM's server: /health, /v1/models, Prometheus on /metrics.
+
+Metric names with their former ones: vLLM renames and removes them.
+"""
 
 import json
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """Arrival schedules, computed whole before the run: instants in nanoseconds from its start. Pure; never sleeps.
 
-One seed gives the same unit-rate gaps at every rate and for every candidate (common random numbers): a rate only scales them.
+One seed gives the same unit-rate gaps at every rate and for every candidate (common random numbers): a rate only
+scales them.
 """
 
 import random

@@ -37,7 +37,7 @@ THROTTLED_SHARE = 0.05
 
 
 def throttled_seconds(root: Path = CGROUP_ROOT) -> float | None:
-    """Seconds the client's cgroup was throttled since it was made, cgroup v2 or v1; None where the files are missing."""
+    """Seconds the client's cgroup was throttled so far, cgroup v2 or v1; None where the files are missing."""
     for name in CGROUP_FILES:
         try:
             lines = (root / name).read_text().splitlines()

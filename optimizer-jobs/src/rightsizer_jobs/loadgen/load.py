@@ -1,7 +1,7 @@
 """Open loop from a schedule and closed loop at a concurrency, over any ``send``. Called by ``trial``.
 
-Open loop: a request leaves at its scheduled instant whatever the engine does. A ``watch`` looks at the live counts with every event and
-may stop the run within milliseconds. Requests that are cut then count as failed.
+Open loop: a request leaves at its scheduled instant whatever the engine does. A ``watch`` looks at the live counts
+with every event and may stop the run within milliseconds. Requests that are cut then count as failed.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Run:
 
 async def until(instant_ns: int) -> None:
     """Sleep until an instant of the monotonic clock, to within a turn of the event loop."""
-    while (left := instant_ns - time.monotonic_ns()) > 0:
+    while (left := instant_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 a clock, not an event
         await asyncio.sleep((left - SPIN_NS) / NANOSECONDS if left > SPIN_NS else 0)
 
 
@@ -132,8 +132,8 @@ async def open_loop(
 ) -> Run:
     """Run a schedule (nanoseconds from the start).
 
-    Requests scheduled in [ramp, ramp + measured) count; arrivals go on until all of those are answered, so that the last of them
-    meets the same load as the first.
+    Requests scheduled in [ramp, ramp + measured) count; arrivals go on until all of those are answered, so that the
+    last of them meets the same load as the first.
     """
     flight = _Flight(send, asked_tokens, watch)
     start = time.monotonic_ns() + LEAD_NS

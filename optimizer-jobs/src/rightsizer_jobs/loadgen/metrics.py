@@ -6,6 +6,7 @@ A failed, timed-out or cut request has infinite latency in every metric; it neve
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rightsizer_jobs.contract import Metric, Probe, Slo
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS
@@ -34,18 +35,18 @@ def tpot(record: Record) -> list[float]:
 
 
 def itl(record: Record) -> list[float]:
-    """Gaps between content chunks. A failed request has as many infinite gaps as it should have had gaps, at least one."""
+    """Gaps between content chunks. A failed request has as many infinite ones as it should have had, at least one."""
     if record.failed:
         return [math.inf] * max(1, record.asked_tokens - 1)
     chunks = record.exchange.chunks_ns
-    return [(later - earlier) / MILLISECOND for earlier, later in zip(chunks, chunks[1:], strict=False)]
+    return [(later - earlier) / MILLISECOND for earlier, later in pairwise(chunks)]
 
 
 FORMULAS: dict[Metric, Callable[[Record], list[float]]] = {"ttft": ttft, "itl": itl, "tpot": tpot, "e2e": e2e}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at most ``100 - percent`` per cent of the values exceed (nearest rank); nan when empty."""
+    """The smallest value that at most ``100 - percent`` % of the values exceed (nearest rank); nan when empty."""
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -117,7 +118,7 @@ def summarise(
 def variance_inflation(
     records: Sequence[Record], window: Window, metric: Metric, limit: float, block_s: float
 ) -> float:
-    """Variance of the violation share between blocks of time (ratio estimator) over the binomial one; 0: cannot be told."""
+    """Variance of the violation share between blocks of time (ratio estimator) over the binomial one; 0: unknown."""
     blocks = max(1, round(window.seconds / block_s))
     length = (window.stop_ns - window.start_ns) / blocks
     sizes, bad = [0] * blocks, [0] * blocks

@@ -1,7 +1,8 @@
-"""Synthetic prompts as token ids, of exact length, as ready request bodies. Pure but for reading the model's config.json.
+"""Synthetic prompts as token ids, of exact length, as ready request bodies.
 
-One seed gives the same bodies for every candidate and at every rate, except for the first tokens: a nonce (one per probe, so that no
-probe lives off the prefix cache of an earlier one) and the request's index (so that no request lives off another).
+Pure but for reading the model's config.json. One seed gives the same bodies for every candidate and at every rate,
+except for the first tokens: a nonce (one per probe, so that no probe lives off the prefix cache of an earlier one) and
+the request's index (so that no request lives off another).
 """
 
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RING = 1 << 16
-"""Tokens drawn; a prompt is a window of them, so a body costs a copy and not a draw, also at thousands of requests a second."""
+"""Tokens drawn; a prompt is a window of them, so that a body costs a copy and not a draw."""
 
 STRIDE = 40503
 """Odd, so that consecutive requests start at every offset of the ring before one repeats."""
@@ -71,8 +72,11 @@ class PromptBook:
         window = self.ring[start * self.width : stop * self.width]
         prompt = b",".join([str(token).encode() for token in kept] + ([window.rstrip(b",")] if window else []))
         return b'{"model":%s,"prompt":[%s],"max_tokens":%d%s' % (
-            json.dumps(self.served_model_name).encode(), prompt, self.output_tokens, TAIL,
-        )  # fmt: skip
+            json.dumps(self.served_model_name).encode(),
+            prompt,
+            self.output_tokens,
+            TAIL,
+        )
 
     def _digits(self, number: int) -> list[int]:
         """A number below base**2 as two tokens of the allowed range."""

@@ -1,4 +1,7 @@
-"""What is known of one request, in integer nanoseconds of the client's monotonic clock, and its file. Made by ``load``, read by ``metrics``."""
+"""What is known of one request, in integer nanoseconds of the client's monotonic clock, and its file.
+
+Made by ``load``, read by ``metrics``.
+"""
 
 import gzip
 import json
@@ -23,7 +26,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``scheduled_ns``: when it should have left; every latency counts from it. ``asked_tokens``: output length asked for."""
+    """``scheduled_ns``: when it should have left; every latency counts from it. ``asked_tokens``: output asked for."""
 
     index: int
     scheduled_ns: int

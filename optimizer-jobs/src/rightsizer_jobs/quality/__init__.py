@@ -1,1 +1,4 @@
-"""Quality on a JSONL multiple-choice set: read the questions, ask them, keep the correctness of each in order. Called by ``trial``."""
+"""Quality on a JSONL multiple-choice set: read the questions, ask them, keep the correctness of each in order.
+
+Called by ``trial``.
+"""

@@ -1,4 +1,7 @@
-"""The question set: JSONL, one question a line, format in docs/questions.md. Read whole and checked before the first one is asked."""
+"""The question set: JSONL, one question a line, format in docs/questions.md.
+
+Read whole and checked before the first one is asked.
+"""
 
 import hashlib
 import json
@@ -28,8 +31,11 @@ class Question(BaseModel):
     prompt: Annotated[str, Field(min_length=1)] | None = None
     tokens: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2, max_length=16)] = (
-        "A", "B", "C", "D",
-    )  # fmt: skip
+        "A",
+        "B",
+        "C",
+        "D",
+    )
     answer: str
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
-"""Asks multiple-choice questions of an engine: one token, its 20 likeliest, and the likeliest choice among them is the answer.
+"""Asks multiple-choice questions of an engine.
 
-``ask`` goes on in blocks until the paired verdict is settled or the questions run out. Looks before the last one demand
-``INTERIM_CONFIDENCE_PERCENT``, so that looking often does not make a wrong verdict likelier than stated (docs/questions.md).
+One token, its 20 likeliest, and the likeliest choice among them is the answer. ``ask`` goes on in blocks until the
+paired verdict is settled or the questions run out. Looks before the last one demand ``INTERIM_CONFIDENCE_PERCENT``, so
+that looking often does not make a wrong verdict likelier than stated (docs/questions.md).
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""The bench a trial is measured on: session, engines, prompts and records file. Made by ``run``; steps use it and decide nothing here."""
+"""The bench a trial is measured on: session, engines, prompts and records file.
+
+Made by ``run``; steps use it and decide nothing here.
+"""
 
 import asyncio
 import logging
@@ -90,7 +93,7 @@ class Bench:
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def keep(self, step: str, records: Iterable[Record], samples: Iterable[dict[str, Any]] = ()) -> None:
-        """Write full records where a folder is given. A folder that cannot be written costs the records, not the trial."""
+        """Write full records where a folder is given. A folder that cannot be written costs them, not the trial."""
         assignment = self.assignment
         if assignment.records_dir is None or self._unwritable:
             return

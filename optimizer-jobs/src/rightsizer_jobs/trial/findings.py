@@ -85,5 +85,5 @@ def short_capacity(capacity: Capacity) -> Capacity:
 
 
 def shorten(reason: str) -> str:
-    """Cut to what the report takes; the limit counts bytes in the termination message, so plain ASCII counts as it stands."""
+    """Cut to what the report takes."""
     return reason if len(reason) <= REASON_LIMIT else reason[: REASON_LIMIT - 3] + "..."

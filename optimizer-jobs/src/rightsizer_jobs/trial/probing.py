@@ -1,4 +1,7 @@
-"""One open-loop run at one rate, watched, believed or void, and summarised. Called by ``run`` for probes, certification and verification."""
+"""One open-loop run at one rate, watched, believed or void, and summarised.
+
+Called by ``run`` for probes, certification and verification.
+"""
 
 import asyncio
 import logging
@@ -42,7 +45,7 @@ def overload_watch(rate_rps: float, limit: float) -> Watch:
 
 
 async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, name: str) -> Probe:
-    """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is an aborted probe."""
+    """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted."""
     assignment = bench.assignment
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
     watch = overload_watch(rate_rps, queue_limit(rate_rps, assignment.slo, idle))

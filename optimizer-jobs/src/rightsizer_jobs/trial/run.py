@@ -1,4 +1,7 @@
-"""The straight line of a trial, by purpose, and its deadlines: always ends in a report. Called by ``__main__`` and by tests."""
+"""The straight line of a trial, by purpose, and its deadlines: always ends in a report.
+
+Called by ``__main__`` and by tests.
+"""
 
 import asyncio
 import logging

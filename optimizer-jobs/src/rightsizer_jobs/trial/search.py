@@ -1,7 +1,7 @@
 """Which rate to probe next, for how long, and when to stop: pure. Called by ``run`` between probes.
 
-The procedure and its settings are those of docs/metrics.md: a first probe at 0.72 of the saturation rate, then always at the fitted
-capacity, within [0.6, 1.35] of the probe before and below the saturation rate.
+The procedure and its settings are those of docs/metrics.md: a first probe at 0.72 of the saturation rate, then always
+at the fitted capacity, within [0.6, 1.35] of the probe before and below the saturation rate.
 """
 
 import math
@@ -77,7 +77,7 @@ def _beaten(now: Situation, capacity: Capacity) -> Done | None:
         return None
     return Done(
         "CannotBeat",
-        f"capacity {capacity.rate_rps:.3g} requests/s (at best {best:.3g}) is below the {now.rate_to_beat_rps:.3g} needed to win",
+        f"capacity {capacity.rate_rps:.3g} requests/s (at best {best:.3g}); {now.rate_to_beat_rps:.3g} needed to win",
         capacity,
     )
 

@@ -82,7 +82,7 @@ def _sound(exchange: Exchange, bench: Bench) -> None:
 
 
 async def sane(bench: Bench) -> dict[Metric, float]:
-    """p50 of single requests on the idle engine; Stop(MissedSLO) when they already miss a limit: no rate can meet it."""
+    """p50 of single requests on the idle engine; Stop(MissedSLO) when they miss a limit: no rate can meet it."""
     send, records = bench.sender(), []
     for index in range(bench.assignment.measurement.sanity_requests):
         now = time.monotonic_ns()
@@ -155,8 +155,8 @@ def _settle(scored: Scored, allowed: float, *, tolerate_undecided: bool) -> None
             )
         return
     figures = (
-        f"drop {verdict.drop_points:.2f} points ({verdict.lower_points:.2f} to {verdict.upper_points:.2f}), allowed {allowed:g}; "
-        f"{verdict.lost} lost and {verdict.won} won of {verdict.asked}"
+        f"drop {verdict.drop_points:.2f} points ({verdict.lower_points:.2f} to {verdict.upper_points:.2f}), "
+        f"allowed {allowed:g}; {verdict.lost} lost and {verdict.won} won of {verdict.asked}"
     )
     if verdict.settled == "Fail":
         raise Stop("FailedQuality", figures)
@@ -179,7 +179,7 @@ async def warm_up(bench: Bench) -> None:
 
 
 def pace_ms(records: Sequence[Record]) -> float:
-    """Median time per token of the requests that ended, or of whole answers where they have one token; nan: none ended."""
+    """Median time per token of the requests that ended, or of whole answers of one token; nan: none ended."""
     ended = [record for record in records if not record.failed]
     paces = [value for record in ended for value in FORMULAS["tpot"](record) or FORMULAS["e2e"](record)]
     return percentile(paces, 50)
