@@ -168,7 +168,7 @@ def inference_deployment(intent: Intent) -> Object:
         "metadata": {"name": TARGET, "namespace": NAMESPACE},
         "spec": {
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": TARGET, "container": "engine", "takeOwnership": True},
-            "model": {"name": "rightsizer/support-26m", "path": "base"},
+            "model": {"name": "rightsizer/support-26m", "path": "base", "calibrationPath": "calibration/support.jsonl"},
             "modelCache": {"claimName": "models"},
             "accelerator": {"resource": SLOT, "type": "cpu-core"},
             "slo": {"percentile": 95, "ttftMs": intent.ttft_ms, "itlMs": intent.itl_ms},
