@@ -239,6 +239,16 @@ def test_report_without_a_run_is_refused(rightsizer: Rightsizer, cluster: Any) -
     assert "kubectl rightsizer status support-chat" in said.err
 
 
+def test_an_older_run_can_be_named(rightsizer: Rightsizer, cluster: Any) -> None:
+    older = cluster.get("optimizationruns")
+    older["metadata"]["name"], older["status"]["phase"] = "support-chat-0000-1", "Superseded"
+    cluster.put("optimizationruns", [cluster.get("optimizationruns"), older])
+    document = json.loads(rightsizer("report", "support-chat", "--run", "support-chat-0000-1", "-o", "json").out)
+    assert document["subject"]["run"] == "support-chat-0000-1"
+    assert document["decision"]["state"] == "Superseded"
+    assert rightsizer("explain", "support-chat", "--run", "no-such-run").code == 3
+
+
 HEAVY = {"pydantic", "yaml", "kubernetes", "kopf", "rightsizer_operator", "rightsizer_jobs"}
 
 

@@ -134,7 +134,9 @@ def test_a_hostile_model_name_stays_one_word_of_the_command(infdep: Object, run:
     ("status", "state"),
     [
         ({}, "InProgress"),
-        ({"phase": "Exhausted", "finishedAt": "2026-11-20T10:00:00Z"}, "NothingBetter"),
+        ({"phase": "Complete", "finishedAt": "2026-11-20T10:00:00Z"}, "NothingBetter"),
+        ({"phase": "Exhausted", "finishedAt": "2026-11-20T10:00:00Z"}, "Exhausted"),
+        ({"phase": "Superseded"}, "Superseded"),
         ({"phase": "Failed"}, "Failed"),
         ({"rollout": {"proposal": "4f0c2a9b81d7", "step": "VerifyTemplate", "since": ""}}, "Rewriting"),
         ({"rollout": {"proposal": "4f0c2a9b81d7", "step": "Applied", "since": ""}}, "Applied"),

@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     cluster, form = _connection(), _form("table", "json", "yaml")
     _status(commands, cluster, form)
-    _one(commands, "explain", "why this configuration, and why not each other candidate", cluster, form)
+    explain = _one(commands, "explain", "why this configuration, and why not each other candidate", cluster, form)
+    explain.add_argument("--run", metavar="RUN", help="an older OptimizationRun (default: the current one)")
     _one(commands, "diff", "what the proposal would change in the live Deployment", cluster, form)
     approve = _one(
         commands, "approve", "approve the proposal; the operator then rewrites the Deployment", cluster, form
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "report", "the whole result: table, result.json or a self-contained page", cluster,
         _form("table", "html", "json", "yaml"),
     )  # fmt: skip
+    report.add_argument("--run", metavar="RUN", help="an older OptimizationRun (default: the current one)")
     report.add_argument("--file", metavar="PATH", help="write to this file instead of the terminal")
     doctor = commands.add_parser("doctor", parents=[cluster, form], help="what is missing for this cluster to be used")
     doctor.add_argument("name", nargs="?", metavar="NAME", help="check what this InferenceDeployment needs, too")

@@ -4,7 +4,13 @@ from rightsizer_cli.result import Decision, Side, State
 from rightsizer_operator.resource.run import RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 
-_DONE = ("Exhausted", "Superseded", "Failed")
+_ENDS: dict[str, State] = {
+    "Complete": "NothingBetter",
+    "Exhausted": "Exhausted",
+    "Superseded": "Superseded",
+    "Failed": "Failed",
+}
+"""State by the phase of a run that ended without a proposal that stands."""
 
 
 def decided(spec: InferenceDeploymentSpec, status: RunStatus, before: Side | None, after: Side | None) -> Decision:
@@ -30,18 +36,12 @@ def state_of(status: RunStatus) -> State:
         if step == "Applied":
             return "Applied"
         return "RolledBack" if step.startswith(("RollBack", "RolledBack")) else "Rewriting"
-    if status.proposal:
+    if status.proposal and status.phase != "Superseded":
         return "Proposed"
-    if status.phase == "Failed":
-        return "Failed"
-    return "NothingBetter" if status.phase in _DONE or status.finished_at else "InProgress"
+    return _ENDS.get(status.phase, "InProgress")
 
 
 def _sentence(state: State, status: RunStatus, before: Side | None, after: Side | None) -> str:
-    if state == "InProgress":
-        return status.activity or "The search has not finished."
-    if state in ("NothingBetter", "Failed"):
-        return status.activity or "No candidate is cheaper inside the targets: the configuration stays as found."
     change = _change(before, after)
     endings = {
         "Proposed": f"{change}.",
@@ -49,12 +49,22 @@ def _sentence(state: State, status: RunStatus, before: Side | None, after: Side 
         "Applied": f"{change}; applied and verified on the new pods.",
         "RolledBack": f"{change}; put back to the baseline: {status.rollout.reason if status.rollout else ''}",
     }
-    return endings[state]
+    return endings.get(state) or status.activity or _WITHOUT_WORDS.get(state, "The run ended without a proposal.")
+
+
+_WITHOUT_WORDS = {
+    "InProgress": "The search has not finished.",
+    "NothingBetter": "Nothing is cheaper inside the targets: the configuration stays as found.",
+}
 
 
 def _change(before: Side | None, after: Side | None) -> str:
     if after is None:
         return "A configuration was found"
+    if before and before.gpus == after.gpus:
+        return (
+            f"{after.candidate} carries the demand inside every target on {after.gpus} accelerators, as many as before"
+        )
     old = f"{before.gpus} → " if before else ""
-    noun = "accelerator" if after.gpus == 1 and not before else "accelerators"
-    return f"{old}{after.gpus} {noun} carry the demand inside every target"
+    noun = "accelerator carries" if after.gpus == 1 and not before else "accelerators carry"
+    return f"{old}{after.gpus} {noun} the demand inside every target"

@@ -14,7 +14,9 @@ from rightsizer_operator.resource.base import camel
 SCHEMA: Literal["rightsizer.dev/result/v1"] = "rightsizer.dev/result/v1"
 
 Evidence = Literal["Measured", "Estimated", "Observed"]
-State = Literal["InProgress", "NothingBetter", "Proposed", "Rewriting", "Applied", "RolledBack", "Failed"]
+State = Literal[
+    "InProgress", "NothingBetter", "Exhausted", "Superseded", "Proposed", "Rewriting", "Applied", "RolledBack", "Failed"
+]
 
 
 class Document(BaseModel):

@@ -13,7 +13,7 @@ _PARTS = ("subject", "decision", "candidates", "quality", "minimality", "notes")
 
 def run(options: argparse.Namespace) -> int:
     access = Kubectl(namespace=options.namespace, context=options.context, kubeconfig=options.kubeconfig)
-    result = result_of(access, options.name)
+    result = result_of(access, options.name, options.run)
     if options.output == "table":
         print("\n".join(explanation(result)))
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rightsizer_cli import tables
 from rightsizer_cli.assemble import assembled
 from rightsizer_cli.commands.status import run_of
-from rightsizer_cli.failure import OK, REFUSED, USAGE, Failure
+from rightsizer_cli.failure import NOT_FOUND, OK, REFUSED, USAGE, Failure
 from rightsizer_cli.kubectl import INFERENCE_DEPLOYMENTS, Kubectl, pick
 from rightsizer_cli.plain import structured, visible
 from rightsizer_cli.result import Result
@@ -15,7 +15,7 @@ from rightsizer_cli.result import Result
 
 def run(options: argparse.Namespace) -> int:
     access = Kubectl(namespace=options.namespace, context=options.context, kubeconfig=options.kubeconfig)
-    text = written(result_of(access, options.name), options.output)
+    text = written(result_of(access, options.name, options.run), options.output)
     if not options.file:
         print(text)
         return OK
@@ -27,10 +27,12 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def result_of(access: Kubectl, name: str) -> Result:
-    """The result of the run that the resource's status rests on; raises Failure where there is none yet."""
+def result_of(access: Kubectl, name: str, run: str | None) -> Result:
+    """The result of that run, else of the one the resource's status rests on; raises Failure where there is none."""
     infdep = access.read(INFERENCE_DEPLOYMENTS, name)
-    found = run_of(access, infdep)
+    found = run_of(access, infdep, run)
+    if found is None and run:
+        raise Failure(NOT_FOUND, f"there is no run {run}", "List the runs with: kubectl get optrun.")
     if found is None:
         raise Failure(
             REFUSED,

@@ -44,9 +44,13 @@ def read(access: Kubectl, name: str | None) -> list[Summary]:
     return [summarised(infdep, None) for infdep in found]
 
 
-def run_of(access: Kubectl, infdep: Object) -> Object | None:
-    """The OptimizationRun that the status rests on; None where there is none (any more)."""
-    name = pick(infdep, "status", "runRef", "name")
+def run_of(access: Kubectl, infdep: Object, name: str | None = None) -> Object | None:
+    """The OptimizationRun of that name, else the one that the status rests on, else the one whose proposal is applied.
+
+    None where there is none (any more).
+    """
+    status = pick(infdep, "status", default={})
+    name = name or pick(status, "runRef", "name") or pick(status, "appliedRunRef", "name")
     if not name:
         return None
     inside = Kubectl(

@@ -13,6 +13,8 @@ from rightsizer_cli.tables import configured, number, price, stated
 _STATES = {
     "InProgress": "in progress",
     "NothingBetter": "nothing better found",
+    "Exhausted": "ended without a proposal",
+    "Superseded": "superseded",
     "Proposed": "proposed, not applied",
     "Rewriting": "being applied",
     "Applied": "applied",
