@@ -3,12 +3,15 @@
 Applying it to a real API server is in ``test_chart_on_cluster.py``.
 """
 
+import dataclasses
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 
 from rightsizer_operator import settings
 
@@ -169,6 +172,17 @@ def test_defaults_load_too_and_keep_the_operators_own_commands(helm: Path) -> No
     loaded = settings.parsed(yaml.safe_load(one(rendered(helm), "ConfigMap")["data"]["config.yaml"]))
     assert loaded.trial.command == ("python3", "-m", "rightsizer_jobs")
     assert loaded.namespaces == ()
+
+
+def test_the_schema_knows_every_setting_of_the_operator_and_the_readme_describes_it() -> None:
+    known = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
+    own = {"trial", "compress", "prices", "engineImages", "readOnly", "namespaces", "leaseNamespace"}
+    fields = {to_camel(field.name) for field in dataclasses.fields(settings.Settings)}
+    assert set(known) == fields - own
+    profile = json.loads((CHART / "values.schema.json").read_text())["$defs"]["profile"]["properties"]
+    assert set(profile) == {to_camel(f.name) for f in dataclasses.fields(settings.JobProfile)} - {"imagePullPolicy"}
+    readme = (CHART / "README.md").read_text()
+    assert all(f"| `{key}` |" in readme for key in known)
 
 
 def test_a_change_of_the_configuration_rolls_the_pods(helm: Path) -> None:

@@ -264,6 +264,15 @@ def test_nothing_heavy_is_imported_to_start(cluster: Any, arguments: list[str]) 
     assert not loaded & HEAVY
 
 
+def test_the_report_needs_neither_kopf_nor_a_kubernetes_client(cluster: Any) -> None:
+    code = (
+        "import sys\nfrom rightsizer_cli.__main__ import main\nmain(['report', 'support-chat', '-o', 'html'])\n"
+        "print('MODULES', *{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"kopf", "kubernetes", "aiohttp"} & set(done.stdout.splitlines()[-1].split())
+
+
 def test_watch_redraws_until_interrupted_and_says_only_changes_off_a_terminal(
     rightsizer: Rightsizer, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
