@@ -14,6 +14,8 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from rightsizer_operator import settings
+from rightsizer_operator.cluster import rights
+from rightsizer_operator.cluster.port import SCALED_OBJECTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "rightsizer"
@@ -21,23 +23,20 @@ NAMESPACED = ("--set", "watchNamespaces={ml,prod}")
 FULL = ("-f", str(Path(__file__).with_name("full-values.yaml")))
 Object = dict[str, Any]
 
-RULES = {
-    ("apps", "deployments"): {"get", "list", "watch", "patch"},
-    ("apps", "replicasets"): {"get", "list", "watch"},
-    ("", "pods"): {"get", "list", "watch"},
-    ("", "persistentvolumeclaims"): {"get"},
-    ("autoscaling", "horizontalpodautoscalers"): {"list"},
-    ("rightsizer.dev", "inferencedeployments"): {"get", "list", "watch"},
-    ("rightsizer.dev", "inferencedeployments/status"): {"get", "patch"},
-    ("rightsizer.dev", "inferencedeployments/finalizers"): {"update"},
-    ("rightsizer.dev", "optimizationruns"): {"get", "list", "watch", "create", "delete"},
-    ("rightsizer.dev", "optimizationruns/status"): {"get", "patch"},
-    ("rightsizer.dev", "optimizationruns/finalizers"): {"update"},
-    ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
-    ("", "events"): {"create", "patch"},
-}
-"""The whole of what the operator may do with namespaced things."""
-NODES = {("", "nodes"): {"list"}}
+Granted = dict[tuple[str, str], set[str]]
+
+
+def needed(table: tuple[rights.Right, ...]) -> Granted:
+    """What the operator says it needs, but for what only an option grants."""
+    found: Granted = {}
+    for right in table:
+        if right.kind is not SCALED_OBJECTS:
+            resource = "/".join(part for part in (right.kind.plural, right.subresource) if part)
+            found[right.kind.group, resource] = set(right.verbs)
+    return found
+
+
+RULES, NODES = needed(rights.RIGHTS), needed(rights.CLUSTER_RIGHTS)
 
 
 def rendered(helm: Path, *options: str) -> list[Object]:
@@ -59,13 +58,13 @@ def one(objects: list[Object], kind: str) -> Object:
     return found
 
 
-def granted(role: Object) -> dict[tuple[str, str], set[str]]:
-    rights: dict[tuple[str, str], set[str]] = {}
+def granted(role: Object) -> Granted:
+    found: Granted = {}
     for rule in role["rules"]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
-                rights.setdefault((group, resource), set()).update(rule["verbs"])
-    return rights
+                found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
 
 
 def operator_roles(objects: list[Object], kind: str) -> list[Object]:
@@ -80,7 +79,7 @@ def test_lint_finds_nothing(helm: Path, options: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_cluster_install_grants_the_listed_rights_and_nothing_else(helm: Path) -> None:
+def test_cluster_install_grants_what_the_operator_asks_for_and_nothing_else(helm: Path) -> None:
     objects = rendered(helm)
     (role,) = operator_roles(objects, "ClusterRole")
     assert granted(role) == RULES | NODES
@@ -99,8 +98,9 @@ def test_the_lease_is_the_only_right_in_the_operators_own_namespace(helm: Path) 
     assert role["metadata"]["namespace"] == "rightsizer-system"
     assert named["resources"] == unnamed["resources"] == ["leases"]
     assert named["resourceNames"] == [config["leaseName"]]
-    assert set(named["verbs"]) == {"get", "update", "patch"}
+    (lease,) = needed(rights.LEASE_RIGHTS).values()
     assert unnamed["verbs"] == ["create"]
+    assert set(named["verbs"]) == lease - {"create"}
 
 
 def test_namespaced_install_has_no_cluster_right_to_a_namespaced_thing(helm: Path) -> None:
