@@ -89,6 +89,7 @@ class FakeEngine:
             f'vllm:num_requests_running{{engine="0",model_name="m"}} {float(self.running)}\n'
             f'vllm:num_requests_waiting{{engine="0",model_name="m"}} {float(self.waiting)}\n'
             'vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25\n'
+            f'vllm:request_success_total{{engine="0",finished_reason="length"}} {float(len(self.served))}\n'
         )
 
     async def complete(self, request: web.Request) -> web.StreamResponse:

@@ -23,6 +23,7 @@ class Sample:
     preemptions: float | None = None
     prefix_queries: float | None = None
     prefix_hits: float | None = None
+    finished: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "process_start": ("process_start_time_seconds",),
     "running": ("trtllm_num_requests_running",),
     "waiting": ("trtllm_num_requests_waiting",),
+    "finished": ("trtllm_request_success_total",),
     "kv_usage": ("trtllm_kv_cache_utilization",),
 }
 

@@ -18,6 +18,11 @@ from rightsizer_jobs.trial.probing import probe
 
 LOG = logging.getLogger(__name__)
 
+LISTEN_S = 20.0
+"""How long other traffic on the engines is counted before a verification."""
+LEAST_SHARE = 0.1
+"""Of the rate: sent even where other traffic is the whole of it, since only our own requests are timed."""
+
 
 async def run(assignment: TrialAssignment) -> TrialReport:
     """Measure and report. Every end but a bug is a report: a stop, the total deadline, SIGTERM."""
@@ -90,6 +95,7 @@ async def _hold(bench: Bench) -> Stop:
     assignment, measurement = bench.assignment, bench.assignment.measurement
     if assignment.rate_rps is None:
         return Stop("Void", f"a {assignment.purpose} assignment needs rate_rps")
+    rate, others = await _to_send(bench, assignment.rate_rps)
     await steps.sane(bench)
     await steps.quality(bench)
     if assignment.purpose == "Certify":
@@ -97,12 +103,24 @@ async def _hold(bench: Bench) -> Stop:
     name = "certification" if assignment.purpose == "Certify" else "verification"
     held = await probe(
         bench,
-        assignment.rate_rps,
+        rate,
         ramp_s=min(measurement.warmup_block_s, measurement.hold_s / 3),
         measured_s=measurement.hold_s,
         name=name,
     )
     bench.findings.probes.append(held)
     if holds(held, assignment.slo):
-        return Stop("Succeeded", f"every limit held at {held.rate_rps:.3g} requests/s for {held.seconds:.0f} s")
-    return Stop("MissedSLO", search.missed([held], assignment.slo))
+        return Stop("Succeeded", f"every limit held at {held.rate_rps:.3g} requests/s{others} for {held.seconds:.0f} s")
+    return Stop("MissedSLO", search.missed([held], assignment.slo) + others)
+
+
+async def _to_send(bench: Bench, rate_rps: float) -> tuple[float, str]:
+    """The rate to send, and what is said of other traffic: serving pods carry that as well, both make the rate."""
+    if not bench.assignment.top_up:
+        return rate_rps, ""
+    found = await steps.others_rps(bench, min(LISTEN_S, bench.assignment.measurement.hold_s / 2))
+    if found is None:
+        return rate_rps, " (other traffic unknown: the engines publish no count)"
+    if found == 0:
+        return rate_rps, ""
+    return max(rate_rps - found, LEAST_SHARE * rate_rps), f" beside {found:.3g} requests/s of other traffic"

@@ -50,7 +50,7 @@ async def first_token(bench: Bench) -> None:
     send = bench.sender(timeout_s=limit + bench.assignment.deadlines.request_s)
     for number in range(len(bench.engines)):
         arrived = asyncio.Event()
-        request = asyncio.ensure_future(send(number, arrived.set))
+        request = asyncio.ensure_future(send(number, lambda instant_ns, count: arrived.set()))
         waiter = asyncio.create_task(arrived.wait())
         await asyncio.wait({request, waiter}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
@@ -81,12 +81,27 @@ def _sound(exchange: Exchange, bench: Bench) -> None:
         )
 
 
+async def others_rps(bench: Bench, listen_s: float) -> float | None:
+    """Requests a second that the engines finish for others while this client is silent; None where one tells none."""
+
+    async def finished() -> list[float | None]:
+        return [(await engine.sample()).finished for engine in bench.engines]
+
+    before, began = await finished(), time.monotonic()
+    await asyncio.sleep(listen_s)
+    after, seconds = await finished(), time.monotonic() - began
+    pairs = [(old, new) for old, new in zip(before, after, strict=True) if old is not None and new is not None]
+    if len(pairs) < len(before):
+        return None
+    return sum(max(0.0, new - old) for old, new in pairs) / seconds
+
+
 async def sane(bench: Bench) -> dict[Metric, float]:
     """p50 of single requests on the idle engine; Stop(MissedSLO) when they miss a limit: no rate can meet it."""
     send, records = bench.sender(), []
     for index in range(bench.assignment.measurement.sanity_requests):
         now = time.monotonic_ns()
-        exchange = await send(index, lambda: None)
+        exchange = await send(index, lambda instant_ns, count: None)
         _sound(exchange, bench)
         records.append(Record(index, now, bench.assignment.workload.output_tokens, exchange))
     await bench.keep("sane", records)
