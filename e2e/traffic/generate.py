@@ -41,14 +41,16 @@ def open_session() -> aiohttp.ClientSession:
 class Interval:
     """What happened since the last line. Latencies are those of requests that ended in it."""
 
+    since: float
+    """Its start on the monotonic clock, seconds."""
     sent: int = 0
     ended: list[Record] = field(default_factory=list)
 
-    def line(self, seconds: float) -> dict[str, object]:
+    def line(self, now: float) -> dict[str, object]:
         """Failed requests have infinite latency, shown as -1, as in reports."""
         failures = [record.exchange.failure for record in self.ended if record.failed]
         return {
-            "seconds": round(seconds, 1),
+            "seconds": round(now - self.since, 1),
             "sent": self.sent,
             "ended": len(self.ended),
             "failed": len(failures),
@@ -67,7 +69,7 @@ class Traffic:
 
     def __init__(self, session: aiohttp.ClientSession, url: str, book: PromptBook, nonce: int) -> None:
         self._session, self._url, self._book, self._nonce = session, f"{url}/v1/completions", book, nonce
-        self._interval = Interval()
+        self._interval = Interval(time.monotonic())
         self._flying: set[asyncio.Task[None]] = set()
 
     async def exchange(self, index: int) -> Exchange:
@@ -93,11 +95,12 @@ class Traffic:
         """A line about each interval."""
         while True:
             await asyncio.sleep(every_s)
-            self.flush(every_s)
+            self.flush()
 
-    def flush(self, seconds: float) -> None:
-        ended, self._interval = self._interval, Interval()
-        print(json.dumps(ended.line(seconds)), flush=True)
+    def flush(self) -> None:
+        now = time.monotonic()
+        ended, self._interval = self._interval, Interval(now)
+        print(json.dumps(ended.line(now)), flush=True)
 
     async def land(self) -> None:
         """Cut what is in flight; users who leave are no failures."""
@@ -125,7 +128,7 @@ async def keep_rate(given: argparse.Namespace) -> int:
         await traffic.land()
         for task in done - {stopping}:
             task.result()  # a sender never ends by itself: whatever ended it is a bug to be seen
-    traffic.flush(given.every)
+    traffic.flush()
     return 0
 
 
