@@ -25,10 +25,27 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class OncePerMinute(logging.Filter):
+    """Lets one line a minute of each logger through: kopf reports every attempt of every watch stream it reconnects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("kopf"):
+            return True
+        due = record.created - self._last.get(record.name, float("-inf")) >= 60
+        if due:
+            self._last[record.name] = record.created
+        return due
+
+
 def set_up(level: str) -> None:
     """kopf and the HTTP libraries speak from WARNING on: what they say at INFO is no transition of ours."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
+    handler.addFilter(OncePerMinute())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("kopf", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,5 +1,5 @@
-"""Everything one reconcile read, as one frozen value: the input of every phase. ``cluster`` fills it, nobody changes
-it.
+"""Everything one reconcile read, as one frozen value: the input of every phase. ``cluster`` fills
+it, nobody changes it.
 
 Kubernetes objects other than our own stay plain dicts, as the API server sent them.
 """
@@ -70,7 +70,8 @@ class World:
     """The modelCache PersistentVolumeClaim."""
     nodes: tuple[Object, ...] = ()
     accelerators_used: dict[str, int] = field(default_factory=dict)
-    """Requested accelerators of the resource by node name, over all pods that are not finished."""
+    """Requested accelerators of the resource by node name, over all pods that are not finished; those that no node has
+    yet count under the empty name. At most 10 seconds old."""
     run: OptimizationRun | None = None
     """The run that status.runRef or the fingerprint names."""
     run_names: tuple[tuple[str, str, str], ...] = ()
@@ -81,8 +82,8 @@ class World:
     """Pods of those Jobs."""
     conflicts: tuple[str, ...] = ()
     """Managers that own fields which this reconcile's own dry run wanted: where an ApplyTarget meets a conflict,
-    nothing is written and
-    the same world is advanced once more with this filled. Empty at the start of every reconcile."""
+    nothing is written and the same world is advanced once more with this filled. Empty at the start of every
+    reconcile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
