@@ -37,14 +37,10 @@ def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_p
     records = [one for one in view.status.trials if one.purpose == "Verify" and one.subject == subject]
     current = [one for one in records if _since(one, rollout)]
     if current:
-        last = current[-1]
-        result = verdicts.verification(last, view.basis.slo)
-        if result != "Inconclusive":
-            return Check(result=result, reason=last.reason, record=last)
-        if len(current) > view.world.settings.void_retries:
-            return Check(
-                result="Inconclusive", reason=f"{len(current)} verifications gave no verdict, last: {last.reason}"
-            )
+        last = len(current) > view.world.settings.void_retries
+        result, reason = verdicts.verification(current, verdicts.slo_of(view.run.spec.accepted.slo), last=last)
+        if result != "Inconclusive" or last:
+            return Check(result=result, reason=reason, record=current[-1])
     if len(view.status.trials) >= measure.FULL:
         return Check(result="Inconclusive", reason="the run holds as many records as fit; set a new spec.search.rerun")
     if view.world.jobs:
@@ -65,7 +61,8 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
     return planned.model_copy(
         update={
             "latencies": figures.latencies(probe),
-            "latencies_at_rps": quantity(probe.rate_rps / max(1, replicas)),
+            # The users' traffic and ours together.
+            "latencies_at_rps": quantity(view.basis.demand_rps / max(1, replicas)),
             "evidence": "Observed",
         }
     )

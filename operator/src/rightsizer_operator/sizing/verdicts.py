@@ -5,12 +5,13 @@ The operator recomputes what a Job concluded with the same statistics: a Job mea
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from rightsizer_jobs import stats
-from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Slo, TrialReport, load_report
+from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Probe, Slo, TrialReport, load_report
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec, SloSpec
@@ -25,6 +26,11 @@ NO_EVIDENCE = ("Void", "Error")
 """Outcomes that say nothing about the candidate: the trial is repeated."""
 STEP_DOWN = 0.96
 MAX_STEP_DOWNS = 3
+BROKEN = ("EngineFailed", "EngineHung")
+FALSE_ALARM = 0.05
+"""Chance with which a good roll-out may be called bad by its first verification."""
+
+Verdict = Literal["Pass", "Fail", "Inconclusive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,17 +161,50 @@ def held(report: TrialReport, slo: Slo) -> bool | None:
     return all(stats.holds(probe, slo) for probe in report.probes)
 
 
-def verification(record: TrialRecord, slo: Slo) -> Literal["Pass", "Fail", "Inconclusive"]:
-    """What a verify Job's result is worth: no samples is Inconclusive, never a pass."""
-    if record.outcome in NO_EVIDENCE:
-        return "Inconclusive"
-    report = report_of(record)
-    if record.outcome != "Succeeded":
-        return "Fail"
-    passed = held(report, slo) if report else None
-    if passed is None:
-        return "Inconclusive"
-    return "Pass" if passed else "Fail"
+def verification(records: Sequence[TrialRecord], slo: Slo, *, last: bool) -> tuple[Verdict, str]:
+    """What the verify Jobs of one step are worth together, and why. ``last``: no further one may be asked.
+
+    Too few samples are Inconclusive, never a pass. A share that is above the allowed one, but not by more than
+    chance, asks
+    for another Job; where there is none left it is a failure.
+    """
+    broken = next((one for one in records if one.outcome in BROKEN), None)
+    if broken is not None:
+        return "Fail", f"{broken.outcome}: {broken.reason}"
+    evidence = [one for one in records if one.outcome not in NO_EVIDENCE]
+    reports = [report for one in evidence if (report := report_of(one)) is not None]
+    if any(not report.probes for report in reports) or any(
+        probe.aborted for report in reports for probe in report.probes
+    ):
+        return "Fail", evidence[-1].reason
+    allowed = stats.allowed_share(slo.percentile)
+    requests, worst = _pooled([probe for report in reports for probe in report.probes], slo)
+    if requests * allowed < 1:
+        told = f", last: {records[-1].reason}" if records and records[-1].reason else ""
+        return "Inconclusive", f"{requests} requests are too few to judge a {slo.percentile}th percentile{told}"
+    if worst <= allowed * requests:
+        return "Pass", evidence[-1].reason
+    if last or _chance_of(round(worst), requests, allowed) < FALSE_ALARM:
+        share = worst / requests
+        return "Fail", f"{share:.1%} of {requests} requests above a limit, {allowed:.0%} allowed; {evidence[-1].reason}"
+    return "Inconclusive", f"{worst:.0f} of {requests} requests above a limit: too few to tell from chance"
+
+
+def _pooled(probes: Sequence[Probe], slo: Slo) -> tuple[int, float]:
+    """Requests of all probes, and how many of them violated the worst metric."""
+    counts = [sum(probe.violations.get(metric, 1.0) * probe.requests for probe in probes) for metric in slo.limits()]
+    return sum(probe.requests for probe in probes), max(counts, default=0.0)
+
+
+def _chance_of(violations: int, requests: int, share: float) -> float:
+    """Probability of at least so many violations where each request violates with ``share`` (binomial)."""
+
+    def exactly(k: int) -> float:
+        ways = math.lgamma(requests + 1) - math.lgamma(k + 1) - math.lgamma(requests - k + 1)
+        return math.exp(ways + k * math.log(share) + (requests - k) * math.log(1 - share))
+
+    below = sum(exactly(k) for k in range(min(violations, requests + 1)))
+    return max(0.0, 1 - below)
 
 
 class _Judge:
