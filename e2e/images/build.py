@@ -14,6 +14,7 @@ from pathlib import Path
 from e2e.images import hostpip, rootfs, store
 
 BASE_DOCKERFILE = "FROM scratch\nCOPY . /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+ARCHIVES_KEPT = 3
 JOBS = ("optimizer-jobs/pyproject.toml", "optimizer-jobs/src")
 OPERATOR = ("operator/pyproject.toml", "operator/src")
 
@@ -46,7 +47,7 @@ IMAGES = {
 
 @functools.cache
 def tag(name: str) -> str:
-    """Twelve digits over everything the image is made from; fixed for the process, so that built, loaded and named agree."""
+    """Twelve digits over what the image is made from; fixed for the process, so that built, loaded and named agree."""
     image = IMAGES[name]
     paths = [store.REPOSITORY / path for path in (image.dockerfile, *image.inputs)]
     return store.digest([store.tree_digest(paths), rootfs.key(), image.stage or ""])
@@ -74,6 +75,23 @@ def _build(image: Image, named: str, archive: Path, cache: Path) -> None:
             "-f", str(store.REPOSITORY / image.dockerfile), "-t", named, str(store.REPOSITORY),
         )  # fmt: skip
     _buildah(cache, "push", "--quiet", named, f"oci-archive:{archive}:{named}")
+    _forget_old(named, cache)
+
+
+def _forget_old(named: str, cache: Path) -> None:
+    """Keep the newest archives of an image and its newest tag in buildah's store; cached layers under it stay."""
+    name, _, current = named.rpartition(":")
+    archives = sorted((cache / "images").glob(f"{name.rpartition('/')[2]}-{'?' * len(current)}.tar"), key=_age)
+    for old in archives[ARCHIVES_KEPT:]:
+        old.unlink()
+    known = _buildah(cache, "images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={name}").split()
+    old_tags = [tag for tag in known if tag.startswith(f"{name}:") and tag != named]
+    if old_tags:
+        _buildah(cache, "rmi", *old_tags)
+
+
+def _age(archive: Path) -> float:
+    return -archive.stat().st_mtime
 
 
 def _base(cache: Path) -> str:

@@ -4,12 +4,14 @@ A thing is made under a name with the suffix ``.partial`` and renamed when compl
 whole.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -46,13 +48,23 @@ def made(target: Path, make: Callable[[Path], None]) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + PARTIAL)
-    discard(partial)
-    started = time.monotonic()
-    say(f"making {target.name}")
-    make(partial)
-    partial.rename(target)
-    say(f"made {target.name} in {time.monotonic() - started:.0f} s")
+    with _alone(target):
+        if not target.exists():
+            discard(partial)
+            started = time.monotonic()
+            say(f"making {target.name}")
+            make(partial)
+            partial.rename(target)
+            say(f"made {target.name} in {time.monotonic() - started:.0f} s")
     return target
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """One process at a time makes a target; the lock ends with its holder."""
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def discard(path: Path) -> None:
