@@ -128,8 +128,8 @@ async def measure(url: str, rate: float, tokens: int, seconds: float) -> str:
     bodies = [book.body(index) for index in range(round(rate * (seconds + 8)) + 200)]
     async with open_session() as session:
 
-        async def send(index, on_first):
-            return await complete(session, url, bodies[index], timeout_s=30, on_first=on_first)
+        async def send(index, arrive):
+            return await complete(session, url, bodies[index], timeout_s=30, arrive=arrive)
 
         before = time.process_time()
         async with Watchman() as watchman:

@@ -5,11 +5,10 @@ Times are taken when bytes are handed over by the transport, before anything is 
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import aiohttp
 
-from rightsizer_jobs.loadgen.records import Exchange
+from rightsizer_jobs.loadgen.records import Arrive, Exchange, unheard
 from rightsizer_jobs.loadgen.sse import Stream
 
 HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
@@ -33,14 +32,14 @@ async def complete(
     body: bytes,
     *,
     timeout_s: float,
-    on_first: Callable[[], None] = lambda: None,
+    arrive: Arrive = unheard,
 ) -> Exchange:
     """Send one request and read its stream to the end. Failures are values, only cancellation is raised."""
     sent = time.monotonic_ns()
     chunks: list[int] = []
     try:
         async with asyncio.timeout(timeout_s):
-            return await _stream(session, url, body, sent, chunks, on_first)
+            return await _stream(session, url, body, sent, chunks, arrive)
     except TimeoutError:
         return Exchange(sent, tuple(chunks), failure=f"no complete answer within {timeout_s:g} s")
     except aiohttp.ClientConnectionError as error:
@@ -50,7 +49,7 @@ async def complete(
 
 
 async def _stream(
-    session: aiohttp.ClientSession, url: str, body: bytes, sent: int, chunks: list[int], on_first: Callable[[], None]
+    session: aiohttp.ClientSession, url: str, body: bytes, sent: int, chunks: list[int], arrive: Arrive
 ) -> Exchange:
     async with session.post(url, data=body) as response:
         if response.status != 200:
@@ -61,8 +60,7 @@ async def _stream(
             now = time.monotonic_ns()
             found = stream.feed(data)
             if found:
-                if not chunks:
-                    on_first()
+                arrive(now, found)
                 chunks.extend([now] * found)
     return _judge(stream, sent, tuple(chunks))
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS
 from rightsizer_jobs.loadgen.metrics import Window
-from rightsizer_jobs.loadgen.records import Exchange, Record
+from rightsizer_jobs.loadgen.records import Arrive, Exchange, Record
 
-Send = Callable[[int, Callable[[], None]], Awaitable[Exchange]]
-"""(request index, call back at the first token) -> exchange."""
+Send = Callable[[int, Arrive], Awaitable[Exchange]]
+"""(request index, call back with what arrives) -> exchange."""
 
 SPIN_NS = 2_000_000
 """The event loop's timers are a millisecond coarse: the last two milliseconds before an instant are spent polling."""
@@ -54,6 +54,8 @@ class Run:
 
 async def until(instant_ns: int) -> None:
     """Sleep until an instant of the monotonic clock, to within a turn of the event loop."""
+    if instant_ns <= time.monotonic_ns():
+        await asyncio.sleep(0)  # late: what was launched before leaves first, and a watch can stop the run
     while (left := instant_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 a clock, not an event
         await asyncio.sleep((left - SPIN_NS) / NANOSECONDS if left > SPIN_NS else 0)
 
@@ -72,25 +74,23 @@ class _Flight:
 
     async def request(self, index: int, scheduled_ns: int) -> Record:
         """Send one request; its record is kept even when it is cut."""
-        waiting = True
+        chunks: list[int] = []
 
-        def served() -> None:
-            nonlocal waiting
-            if waiting:
-                waiting = False
-                self.live.unserved -= 1
+        def arrive(instant_ns: int, count: int) -> None:
+            self.live.unserved -= not chunks
+            chunks.extend([instant_ns] * count)
 
         self.live.sent += 1
         self.live.unserved += 1
         started = time.monotonic_ns()
-        exchange = Exchange(started, failure=CUT)
+        exchange: Exchange | None = None
         try:
-            exchange = await self._send(index, served)
+            exchange = await self._send(index, arrive)
         finally:
-            served()
-            record = Record(index, scheduled_ns, self._asked, exchange)
+            self.live.unserved -= not chunks
+            record = Record(index, scheduled_ns, self._asked, exchange or Exchange(started, tuple(chunks), failure=CUT))
             self.records.append(record)
-            self._count(exchange)
+            self._count(record.exchange)
         return record
 
     def launch(self, index: int, scheduled_ns: int) -> asyncio.Task[Record]:

@@ -80,13 +80,12 @@ class Window:
 
 
 def output_rate(records: Sequence[Record], window: Window) -> float:
-    """Output tokens a second that arrived inside the window, whoever asked for them."""
-    total = 0.0
+    """Output tokens a second that arrived inside the window, those of cut requests too."""
+    total, usual = 0.0, tokens_per_chunk(records)
     for record in records:
         chunks = record.exchange.chunks_ns
         inside = sum(window.start_ns <= instant < window.stop_ns for instant in chunks)
-        weight = record.exchange.output_tokens / len(chunks) if chunks and record.exchange.output_tokens else 1.0
-        total += inside * weight
+        total += inside * (usual if record.failed or not chunks else record.exchange.output_tokens / len(chunks))
     return total / window.seconds
 
 

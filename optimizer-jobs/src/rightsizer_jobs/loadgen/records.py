@@ -5,10 +5,17 @@ Made by ``load``, read by ``metrics``.
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+Arrive = Callable[[int, int], None]
+"""Told of content as it comes: (instant, content chunks). What arrived of a request that is cut is so kept."""
+
+
+def unheard(_instant_ns: int, _count: int) -> None:
+    """Nobody needs to be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Made by ``run``; steps use it and decide nothing here.
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rightsizer_jobs.engines.engine import Engine, Sample
 from rightsizer_jobs.loadgen.client import complete
 from rightsizer_jobs.loadgen.load import Send
 from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
-from rightsizer_jobs.loadgen.records import Exchange, Record, append_records
+from rightsizer_jobs.loadgen.records import Arrive, Exchange, Record, append_records
 from rightsizer_jobs.trial.findings import Findings, Stop
 
 LOG = logging.getLogger(__name__)
@@ -63,11 +63,11 @@ class Bench:
         )
         limit = self.assignment.deadlines.request_s if timeout_s is None else timeout_s
 
-        async def send(index: int, on_first: Callable[[], None]) -> Exchange:
+        async def send(index: int, arrive: Arrive) -> Exchange:
             turn = index % len(self.engines)
             body = self.books[turn].body(index, nonce)
             return await complete(
-                self.session, self.engines[turn].completions_url, body, timeout_s=limit, on_first=on_first
+                self.session, self.engines[turn].completions_url, body, timeout_s=limit, arrive=arrive
             )
 
         return send

@@ -7,12 +7,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rightsizer_jobs.contract import Metric, Saturation, Slo
 from rightsizer_jobs.engines.engine import Engine
-from rightsizer_jobs.loadgen.load import Live, Run, closed_loop
+from rightsizer_jobs.loadgen.load import Live, Run, Send, closed_loop
 from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
-from rightsizer_jobs.loadgen.records import Exchange, Record
+from rightsizer_jobs.loadgen.records import Exchange, Record, unheard
 from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
 from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, http_chooser
 from rightsizer_jobs.trial.bench import Bench
@@ -48,19 +49,28 @@ async def first_token(bench: Bench) -> None:
     """One request to every engine: Stop(EngineHung) when a healthy engine gives no token within ``first_token_s``."""
     limit = bench.assignment.deadlines.first_token_s
     send = bench.sender(timeout_s=limit + bench.assignment.deadlines.request_s)
-    for number in range(len(bench.engines)):
-        arrived = asyncio.Event()
-        request = asyncio.ensure_future(send(number, lambda instant_ns, count: arrived.set()))
-        waiter = asyncio.create_task(arrived.wait())
+    for number, engine in enumerate(bench.engines):
+        _sound(await _within(send, number, limit) or await _hung(engine, limit), bench)
+
+
+async def _within(send: Send, index: int, limit: float) -> Exchange | None:
+    """The whole exchange, if its first token comes within the limit."""
+    arrived = asyncio.Event()
+
+    def arrive(_instant_ns: int, _count: int) -> None:
+        arrived.set()
+
+    request = asyncio.ensure_future(send(index, arrive))
+    waiter = asyncio.create_task(arrived.wait())
+    try:
         await asyncio.wait({request, waiter}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        return await request if arrived.is_set() or request.done() else None
+    finally:
         waiter.cancel()
-        if not arrived.is_set() and not request.done():
-            request.cancel()
-            await _hung(bench.engines[number], limit)
-        _sound(await request, bench)
+        request.cancel()
 
 
-async def _hung(engine: Engine, limit: float) -> None:
+async def _hung(engine: Engine, limit: float) -> NoReturn:
     health = await engine.health()
     if health.refused:
         raise Stop("EngineFailed", f"the engine stopped at the first request: {health.problem}")
@@ -101,7 +111,7 @@ async def sane(bench: Bench) -> dict[Metric, float]:
     send, records = bench.sender(), []
     for index in range(bench.assignment.measurement.sanity_requests):
         now = time.monotonic_ns()
-        exchange = await send(index, lambda instant_ns, count: None)
+        exchange = await send(index, unheard)
         _sound(exchange, bench)
         records.append(Record(index, now, bench.assignment.workload.output_tokens, exchange))
     await bench.keep("sane", records)
