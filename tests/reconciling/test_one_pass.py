@@ -7,7 +7,7 @@ from rightsizer_operator.actions import Action, ApplyTarget, CreateJob, CreateRu
 from rightsizer_operator.cluster import parse
 from rightsizer_operator.cluster.kube import KubeCluster
 from rightsizer_operator.cluster.port import ApplyConflict, Refused
-from rightsizer_operator.reconcile import Advance
+from rightsizer_operator.reconcile import Advance, paced
 from rightsizer_operator.resource.conditions import Condition, find, merged
 from rightsizer_operator.resource.run import RunStatus, TrialRecord
 from rightsizer_operator.work_queue import Key, Retry
@@ -203,3 +203,31 @@ async def test_a_wake_up_is_neither_hot_nor_forgotten(
     for asked, granted in ((0.0, 1.0), (30.0, 30.0), (1e9, 600.0)):
         found = reconciler(watched, lambda world, asked=asked: replace(settled(world), wake_after_s=asked))
         assert await found.reconcile(key) == granted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "quiet", "granted"),
+    [
+        (0, 0, 1),
+        (15, 9, 15),
+        (59, 9, 59),
+        (60, 0, 60),
+        (60, 1, 120),
+        (60, 2, 240),
+        (60, 3, 300),
+        (60, 99, 300),
+        (300, 9, 300),
+        (600, 9, 600),
+        (1e9, 0, 600),
+    ],
+)
+def test_the_longer_nothing_happens_the_rarer_is_the_look(wanted: float, quiet: int, granted: float) -> None:
+    assert paced(wanted, quiet) == granted
+
+
+async def test_a_change_brings_the_pace_back(watched: FaultyCluster, api: Client, namespace: str, key: Key) -> None:
+    api.create(stage.infdep(namespace))
+    found = reconciler(watched, lambda world: replace(settled(world), wake_after_s=60))
+    assert [await found.reconcile(key) for _ in range(3)] == [60, 120, 240]
+    api.patch(*KIND, namespace, body={"spec": {"paused": True}})
+    assert await found.reconcile(key) == 60

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 Advance = Callable[[World], Step]
 SOONEST_S, LATEST_S = 1.0, 600.0
+PATIENT_FROM_S, PATIENT_TO_S = 60.0, 300.0
+"""Waits of at least the first are doubled, up to the second, while passes change nothing: watches wake us anyway."""
 MESSAGE_LIMIT = 2048
 
 
@@ -47,6 +49,8 @@ class Reconciler:
     clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
     _failing: dict[Key, str] = field(default_factory=dict)
     """Last error by key, so that the log speaks when it changes and not at every attempt. Nothing is decided by it."""
+    _quiet: dict[Key, int] = field(default_factory=dict)
+    """How many passes in a row changed nothing. Only the pace depends on it."""
 
     async def handle(self, key: Key) -> float | None:
         """One pass with errors turned into ``Retry``; how soon to look again in seconds, None where the resource is
@@ -71,6 +75,7 @@ class Reconciler:
         world = await observe(self.cluster, self.capacity, self.settings, key.namespace, key.name, self.clock())
         if world is None:
             self.telemetry.gone(key)
+            self._quiet.pop(key, None)
             return None
         try:
             step = self.advance(world)
@@ -79,7 +84,8 @@ class Reconciler:
             raise
         step = await self._carry_out(world, step)
         self.telemetry.advanced(world, step)
-        return min(max(step.wake_after_s, SOONEST_S), LATEST_S)
+        self._quiet[key] = self._quiet.get(key, -1) + 1 if changes_nothing(world, step) else 0
+        return paced(step.wake_after_s, self._quiet[key])
 
     async def _carry_out(self, world: World, step: Step) -> Step:
         """Run status, actions, resource status. A conflict of ownership goes back to the phases, once, as part of
@@ -146,6 +152,19 @@ class Reconciler:
         self.telemetry.reconciles.labels("success").inc()
         if self._failing.pop(key, None):
             log.info("reconcile recovered", extra={"key": str(key)})
+
+
+def changes_nothing(world: World, step: Step) -> bool:
+    same_run = step.run_status is None or world.run is None or step.run_status == world.run.status
+    return same_run and not step.actions and step.status == world.infdep.status
+
+
+def paced(wake_after_s: float, quiet: int) -> float:
+    """Seconds until the next look, after so many passes in a row without a change."""
+    wanted = min(max(wake_after_s, SOONEST_S), LATEST_S)
+    if wanted < PATIENT_FROM_S:
+        return wanted
+    return max(wanted, min(PATIENT_TO_S, wanted * 2.0 ** min(quiet, 8)))
 
 
 class JobRefused(Refused):

@@ -94,16 +94,16 @@ async def _within(cluster: Cluster, world: World) -> World:
         pods = group.create_task(_of_target(cluster, PODS, world))
         sets = group.create_task(_of_target(cluster, REPLICA_SETS, world))
         jobs = group.create_task(_of_run(cluster, JOBS, namespace, world.run))
-        job_pods = group.create_task(_of_run(cluster, PODS, namespace, world.run))
     uid = world.target["metadata"]["uid"] if world.target else ""
     run_uid = world.run.uid if world.run else ""
     own_jobs = tuple(job for job in jobs.result() if parse.owned_by(job, run_uid))
+    job_pods = await _of_run(cluster, PODS, namespace, world.run) if own_jobs else []
     return replace(
         world,
         target_pods=tuple(pods.result()),
         replica_sets=tuple(item for item in sets.result() if parse.owned_by(item, uid)),
         jobs=own_jobs,
-        job_pods=tuple(pod for pod in job_pods.result() if _owned_by_any(pod, own_jobs)),
+        job_pods=tuple(pod for pod in job_pods if _owned_by_any(pod, own_jobs)),
     )
 
 
