@@ -201,3 +201,28 @@ def test_a_second_rewrite_that_fails_goes_back_to_the_first_and_keeps_the_record
     assert village.target["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][-1]["subPath"] == artefact
     assert village.target["spec"]["replicas"] == 2
     assert baselines.recorded(village.target) is not None
+
+
+def test_a_scaler_that_comes_later_gets_a_run_of_its_own() -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    first = village.run.name
+    village.scalers = ("HorizontalPodAutoscaler/chat",)
+    village.settle()
+    assert village.run.name != first
+    assert village.run.spec.baseline.replicas_managed_by == "HorizontalPodAutoscaler/chat"
+
+
+def test_a_scaler_that_comes_during_a_roll_out_gets_the_replicas_at_once() -> None:
+    village = Village(script=PLAY)
+    village.settle()
+    village.approve()
+    for _ in range(3):
+        village.tick()
+    village.scalers = ("HorizontalPodAutoscaler/chat",)
+    first = village.run.name
+    village.settle()
+    assert village.runs[first].status.rollout is not None
+    assert village.runs[first].status.rollout.step == "Applied"
+    assert village.target is not None
+    assert village.target["spec"]["replicas"] == 4

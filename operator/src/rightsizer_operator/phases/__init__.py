@@ -34,7 +34,8 @@ def advance(world: World) -> Step:
     if isinstance(outcome, Problem):
         return _refused(world, outcome)
     if run is not None:
-        why = watch.outdated(run, outcome)
+        run = watch.with_live_scaler(world, run)
+        why = watch.outdated(world, run, outcome)
         if why is None:
             return _current(world, outcome, run)
         if measure.busy(world) or run.status.phase != "Superseded":

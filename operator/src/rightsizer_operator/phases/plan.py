@@ -99,7 +99,22 @@ def candidates(accepted: Accepted, settings: Settings) -> tuple[Candidate, ...]:
             candidate = candidate.model_copy(update={"serving": None, "excluded": f"is the same as {twin.id}"})
         if all(candidate.id != other.id for other in found):
             found.append(candidate)
-    return tuple(found[:MOST_CANDIDATES])
+    return _cut(found)
+
+
+def _cut(found: list[Candidate]) -> tuple[Candidate, ...]:
+    """At most MOST_CANDIDATES; excluded ones go first, and what was left out is said."""
+    if len(found) <= MOST_CANDIDATES:
+        return tuple(found)
+    usable = [one for one in found if not one.excluded]
+    excluded = [one for one in found if one.excluded]
+    room = MOST_CANDIDATES - 1
+    kept = {one.id for one in (*usable[:room], *excluded[: max(0, room - len(usable))])}
+    rule = (
+        f"{len(found) - len(kept)} further combinations were left out, {MOST_CANDIDATES} fit a run: narrow spec.search"
+    )
+    more = Candidate(id="more", engine=found[0].engine, precision="AsIs", excluded=rule)
+    return (*(one for one in found if one.id in kept), more)
 
 
 def as_is(accepted: Accepted) -> Candidate:

@@ -4,6 +4,8 @@ for?
 Called by ``advance``. Also keeps the history of runs short.
 """
 
+from dataclasses import replace
+
 from rightsizer_operator.actions import Action, DeleteRun
 from rightsizer_operator.manifests import baseline as baselines
 from rightsizer_operator.phases import gate
@@ -14,7 +16,7 @@ from rightsizer_operator.sizing import fingerprint
 from rightsizer_operator.world import OptimizationRun, World
 
 
-def outdated(run: OptimizationRun, accepted: Accepted) -> tuple[str, str] | None:
+def outdated(world: World, run: OptimizationRun, accepted: Accepted) -> tuple[str, str] | None:
     """Why a run is no longer current: reason and sentence; None while it is.
 
     A roll-out under way is brought to an end first, whatever the spec says now; only new intent on the target stops it.
@@ -26,12 +28,23 @@ def outdated(run: OptimizationRun, accepted: Accepted) -> tuple[str, str] | None
         return reasons.TARGET_CHANGED, "the target was changed by somebody else: that is new intent"
     if under_way(run.status.rollout):
         return None
+    if bool(run.spec.baseline.replicas_managed_by) != bool(world.scalers):
+        now_by = world.scalers[0] if world.scalers else "nobody"
+        return reasons.TARGET_CHANGED, f"the target's replicas are now scaled by {now_by}"
     if run.status.rollout is None and not state.serving_is_proposal and _template_changed(run, accepted):
         return reasons.TARGET_CHANGED, "the target's pod template was changed by somebody else"
     now = fingerprint.inputs_fingerprint(accepted.spec, run.spec.baseline, run.spec.accelerator_type)
     if now != run.spec.fingerprint:
         return reasons.SUPERSEDED, "the inputs changed"
     return None
+
+
+def with_live_scaler(world: World, run: OptimizationRun) -> OptimizationRun:
+    """The run as a roll-out under way has to see it: a scaler that came meanwhile owns the replicas from now on."""
+    if not world.scalers or run.spec.baseline.replicas_managed_by or not under_way(run.status.rollout):
+        return run
+    baseline = run.spec.baseline.model_copy(update={"replicas_managed_by": world.scalers[0]})
+    return replace(run, spec=run.spec.model_copy(update={"baseline": baseline}))
 
 
 def under_way(rollout: Rollout | None) -> bool:
