@@ -62,7 +62,9 @@ def made(target: Path, make: Callable[[Path], None]) -> Path:
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """One process at a time makes a target; the lock ends with its holder."""
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
+    locks = cache_root() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / digest([str(target.absolute())])).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

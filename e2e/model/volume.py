@@ -45,13 +45,10 @@ def lay_out(volume: Path, size: str, cache: Path) -> None:
     check_shipped()
     if not (volume / "base").exists():
         shutil.copytree(grown(size, cache), volume / "base.partial", dirs_exist_ok=True)
+        _readable(volume / "base.partial")
         (volume / "base.partial").rename(volume / "base")
     questions.write_lines(volume / "questions" / "support.jsonl", questions.question_set(QUESTIONS))
     questions.write_lines(volume / "calibration" / "support.jsonl", questions.calibration_set(CALIBRATION_SAMPLES))
-    for path in (volume / "base").iterdir():
-        path.chmod(0o644)  # read by pods of other users
-    for path in (volume / "base").iterdir():
-        path.chmod(0o644)  # read by pods of other users
     for name in ("artefacts", "runs"):
         (volume / name).mkdir(exist_ok=True)
         os.chown(volume / name, JOB_USER, JOB_USER)
@@ -80,3 +77,10 @@ def _inside(script: str, source: Path | None, target: Path, cache: Path, *argume
     folders = {"out": target.resolve()} if source is None else {"source": source.resolve(), "out": target.resolve()}
     places = [f"/opt/{name}" for name in folders]
     environments.run("compress", cache, ["-m", f"e2e.model.{script}", *places, *arguments], folders, TORCH)
+    _readable(target)
+
+
+def _readable(folder: Path) -> None:
+    """Pods of other users read these files; the libraries write some for their owner only."""
+    for path in folder.iterdir():
+        path.chmod(0o644)

@@ -55,7 +55,10 @@ def test_comments_of_a_lock_do_not_make_another_environment(tmp_path: Path, monk
     assert named("torch==2.13.0\n") != named("torch==2.13.1\n")
 
 
-def test_an_interrupted_making_leaves_no_name_and_is_begun_again(tmp_path: Path) -> None:
+def test_an_interrupted_making_leaves_no_name_and_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RIGHTSIZER_CACHE", str(tmp_path / "cache"))
     target = tmp_path / "thing"
 
     def interrupted(partial: Path) -> None:
