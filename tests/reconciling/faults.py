@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rightsizer_operator.cluster.port import (
-    INFERENCE_DEPLOYMENTS,
-    OPTIMIZATION_RUNS,
     Cluster,
     Conflict,
     Kind,
@@ -39,27 +37,15 @@ class FaultyCluster:
     fault: Fault = nothing
     down: bool = False
     """Every call gets 503."""
-    stale_reads: int = 0
-    """So many further reads of our own kinds see the object as it was when first read."""
     writes: list[str] = field(default_factory=list)
     """Verb, kind and name of every write that reached the server."""
     faults: list[str] = field(default_factory=list)
     """What went wrong so far."""
     _tried: int = 0
-    _first: dict[tuple[str, str, str], Object | None] = field(default_factory=dict)
 
     async def read(self, kind: Kind, namespace: str, name: str) -> Object | None:
         self._up()
-        key = (kind.kind, namespace, name)
-        if kind not in (INFERENCE_DEPLOYMENTS, OPTIMIZATION_RUNS):
-            return await self.cluster.read(kind, namespace, name)
-        if self.stale_reads and key in self._first:
-            self.stale_reads -= 1
-            return self._first[key]
-        found = await self.cluster.read(kind, namespace, name)
-        if found is not None:
-            self._first.setdefault(key, found)
-        return found
+        return await self.cluster.read(kind, namespace, name)
 
     async def pages(
         self,

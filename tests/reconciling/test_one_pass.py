@@ -206,23 +206,27 @@ async def test_a_wake_up_is_neither_hot_nor_forgotten(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "quiet", "granted"),
+    ("wanted", "quiet", "resources", "granted"),
     [
-        (0, 0, 1),
-        (15, 9, 15),
-        (59, 9, 59),
-        (60, 0, 60),
-        (60, 1, 120),
-        (60, 2, 240),
-        (60, 3, 300),
-        (60, 99, 300),
-        (300, 9, 300),
-        (600, 9, 600),
-        (1e9, 0, 600),
+        (0, 0, 10, 1),
+        (15, 9, 10, 15),
+        (59, 9, 10, 59),
+        (60, 0, 10, 60),
+        (60, 1, 10, 120),
+        (60, 2, 10, 240),
+        (60, 3, 10, 300),
+        (60, 99, 10, 300),
+        (300, 9, 10, 300),
+        (600, 9, 10, 600),
+        (1e9, 0, 10, 600),
+        (60, 0, 1000, 60),
+        (300, 9, 1000, 2500),
     ],
 )
-def test_the_longer_nothing_happens_the_rarer_is_the_look(wanted: float, quiet: int, granted: float) -> None:
-    assert paced(wanted, quiet) == granted
+def test_the_longer_nothing_happens_the_rarer_is_the_look(
+    wanted: float, quiet: int, resources: int, granted: float
+) -> None:
+    assert paced(wanted, quiet, resources) == granted
 
 
 async def test_a_change_brings_the_pace_back(watched: FaultyCluster, api: Client, namespace: str, key: Key) -> None:
