@@ -136,7 +136,7 @@ def load(archives: Iterable[Path], ctr: Sequence[str]) -> None:
     """
     for archive in archives:
         subprocess.run(
-            [*ctr, "-n", "k8s.io", "images", "import", "--no-unpack", str(archive)],
+            [*ctr, "-n", "k8s.io", "images", "import", str(archive)],
             check=True,
             stdout=subprocess.DEVNULL,
         )
