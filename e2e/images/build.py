@@ -1,4 +1,4 @@
-"""Build the project's own Dockerfiles with buildah into OCI archives, and hand those to a containerd.
+"""Build the project's own Dockerfiles with buildah into OCI archives, which the embedded node imports.
 
 An archive is named by the digest of what went in, so it is built again only when that changes. Called by the demo and
 the scenarios.
@@ -7,7 +7,6 @@ the scenarios.
 import functools
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,15 +127,3 @@ def _buildah(cache: Path, *arguments: str) -> str:
     buildah = rootfs.require("buildah", "buildah")
     stores = ["--root", str(cache / "buildah" / "store"), "--runroot", str(cache / "buildah" / "run")]
     return subprocess.run([buildah, *stores, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def load(archives: Iterable[Path], ctr: Sequence[str]) -> None:
-    """Import archives into a containerd for the kubelet; ``ctr`` is the client with its address, e.g. ``ctr -a
-    SOCKET``.
-    """
-    for archive in archives:
-        subprocess.run(
-            [*ctr, "-n", "k8s.io", "images", "import", str(archive)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
