@@ -7,6 +7,7 @@ from rightsizer_operator.actions import Action, ApplyTarget, CreateJob, CreateRu
 from rightsizer_operator.cluster import parse
 from rightsizer_operator.cluster.kube import KubeCluster
 from rightsizer_operator.cluster.port import ApplyConflict, Refused
+from rightsizer_operator.lease import LeaderOnly, LeadershipLost, Lease
 from rightsizer_operator.reconcile import Advance, paced
 from rightsizer_operator.resource.conditions import Condition, find, merged
 from rightsizer_operator.resource.run import RunStatus, TrialRecord
@@ -148,6 +149,16 @@ async def test_a_fault_in_a_phase_becomes_a_condition_and_a_repeat(
         await reconciler(watched, broken).handle(key)
     stalled = find(status(api, namespace).conditions, "Stalled")
     assert stalled is not None and stalled.reason == "InternalError" and "containers" in stalled.message
+
+
+async def test_without_the_lease_nothing_is_written_and_the_process_is_to_end(
+    cluster: KubeCluster, api: Client, namespace: str, key: Key
+) -> None:
+    api.create(stage.infdep(namespace))
+    lost = Lease(cluster=cluster, namespace=namespace, name="rightsizer", identity="a")
+    with pytest.raises(LeadershipLost):
+        await reconciler(LeaderOnly(cluster, lost), settled).handle(key)
+    assert "status" not in api.get(*KIND, namespace)
 
 
 async def test_a_resource_changed_meanwhile_is_decided_anew(

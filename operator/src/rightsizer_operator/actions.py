@@ -1,4 +1,7 @@
-"""Side effects as values. Phases return them, ``reconcile`` performs them through ``cluster``, in order; each one is safe to repeat."""
+"""Side effects as values. Phases return them, ``reconcile`` performs them through ``cluster``, in order.
+
+Each one is safe to repeat.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,7 +42,7 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyTarget:
-    """Server-side apply of the closed field list to the target, dry run first. ``force`` only after the ownership check."""
+    """Server-side apply of the closed field list to the target, dry run first; ``force`` only after the ownership check."""
 
     name: str
     uid: str

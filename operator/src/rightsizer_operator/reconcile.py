@@ -17,6 +17,7 @@ from rightsizer_operator.cluster.accelerators import CapacityReader
 from rightsizer_operator.cluster.observe import observe
 from rightsizer_operator.cluster.perform import perform
 from rightsizer_operator.cluster.port import ApplyConflict, Cluster, ClusterError, Refused
+from rightsizer_operator.lease import LeadershipLost
 from rightsizer_operator.recorder import Recorder
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.conditions import Condition, find, merged
@@ -55,8 +56,8 @@ class Reconciler:
     """How many passes in a row changed nothing. Only the pace depends on it."""
 
     async def handle(self, key: Key) -> float | None:
-        """One pass with errors turned into ``Retry``; how soon to look again in seconds, None where the resource is
-        gone.
+        """One pass; seconds until the next look, None where the resource is gone. Errors become ``Retry``, but for
+        LeadershipLost, which ends the process.
         """
         started = time.monotonic()
         try:
@@ -64,6 +65,8 @@ class Reconciler:
         except ClusterError as error:
             self._log_failure(key, f"{type(error).__name__}: {error.message}")
             raise Retry from error
+        except LeadershipLost:
+            raise
         except Exception as error:  # a bug must stop neither this key for ever nor the others at all
             self._log_failure(key, f"{type(error).__name__}: {error}", error)
             raise Retry from error
