@@ -42,7 +42,7 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyTarget:
-    """Server-side apply of the closed field list to the target, dry run first; ``force`` only after the ownership check."""
+    """Server-side apply of the closed field list to the target, dry run first. ``force``: after the ownership check."""
 
     name: str
     uid: str
