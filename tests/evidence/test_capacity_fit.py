@@ -88,6 +88,13 @@ def test_when_all_pass_the_capacity_is_at_least_the_largest_rate():
     assert (found.rate_rps, found.lower_rps, found.bound) == (6, 6, "AtLeast")
 
 
+def test_a_pass_of_few_requests_is_not_trusted_to_the_full():
+    few, fewer = fit(probe(6, 0.0, requests=70)), fit(probe(6, 0.0, requests=20))
+    assert (few.rate_rps, few.bound) == (6, "AtLeast")
+    assert 0.1 < few.standard_error < fewer.standard_error < 0.35
+    assert few.lower_rps == pytest.approx(6 * math.exp(-few.standard_error))
+
+
 def test_when_all_fail_the_capacity_is_at_most_the_smallest_rate_and_nothing_is_certified():
     found = fit(probe(9, 0.9), probe(7, 0.8))
     assert (found.rate_rps, found.lower_rps, found.bound) == (7, 0, "AtMost")

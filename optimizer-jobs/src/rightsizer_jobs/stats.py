@@ -226,16 +226,28 @@ def _misfit(residuals: Sequence[float], weights: Sequence[float]) -> float:
 def _bracket(probes: Sequence[Probe], slo: Slo) -> Capacity:
     """No probe came near the allowed share: what passed is a lower bound, what failed an upper one."""
     failed = min((probe.rate_rps for probe in probes if not holds(probe, slo)), default=math.inf)
-    passed = max((probe.rate_rps for probe in probes if holds(probe, slo) and probe.rate_rps < failed), default=0.0)
-    if passed == 0:
+    passes = [probe for probe in probes if holds(probe, slo) and probe.rate_rps < failed]
+    if not passes:
         return Capacity(rate_rps=failed, standard_error=1.0, lower_rps=0.0, slope=PRIOR_SLOPE, bound="AtMost")
+    top = max(passes, key=lambda probe: probe.rate_rps)
+    seen = _capacity(top.rate_rps, _doubt(top, slo), PRIOR_SLOPE)
     if failed == math.inf:
-        return Capacity(rate_rps=passed, standard_error=0.0, lower_rps=passed, slope=PRIOR_SLOPE, bound="AtLeast")
-    # Uniform between the two on a log scale; its lower bound never falls below what was seen to pass.
-    fitted = _capacity(
-        math.sqrt(passed * failed), ERROR_CALIBRATION * math.log(failed / passed) / math.sqrt(12), PRIOR_SLOPE
-    )
-    return fitted.model_copy(update={"lower_rps": max(passed, fitted.lower_rps), "bound": "Between"})
+        return seen.model_copy(update={"bound": "AtLeast"})
+    # Uniform between the two on a log scale; its lower bound never falls below what the pass alone would give.
+    error = ERROR_CALIBRATION * math.log(failed / top.rate_rps) / math.sqrt(12)
+    fitted = _capacity(math.sqrt(top.rate_rps * failed), error, PRIOR_SLOPE)
+    return fitted.model_copy(update={"lower_rps": max(seen.lower_rps, fitted.lower_rps), "bound": "Between"})
+
+
+def _doubt(passed: Probe, slo: Slo) -> float:
+    """How far below a rate that passed without an informative share the capacity may still be, as a standard error.
+
+    So few independent requests (requests / floor) show no violation, with exp(-1/2) of the likelihood at best, up to a
+    share of 1 - exp(-1/2 / independent); below the allowed share there is no doubt.
+    """
+    independent = max(1, passed.requests) / VARIANCE_INFLATION_FLOOR
+    share = 1 - math.exp(-0.5 / independent)
+    return ERROR_CALIBRATION * max(0.0, math.log(share / allowed_share(slo.percentile))) / PRIOR_SLOPE
 
 
 def _cap(capacity: Capacity, probes: Sequence[Probe]) -> Capacity:
