@@ -341,13 +341,13 @@ def test_the_client_is_the_user_that_the_targets_pods_are_so_that_it_can_use_the
 # The model volume.
 
 
-def test_the_client_reads_the_model_volume_and_writes_only_the_records_of_its_run():
+def test_the_client_reads_the_model_volume_and_writes_only_below_runs():
     mounts = mounts_of(client_of(a_job()))
     assert mounts["/rightsizer/volume"]["readOnly"] is True
-    records = mounts[f"/rightsizer/volume/runs/{RUN_UID}"]
-    assert records["subPath"] == f"runs/{RUN_UID}"
+    records = mounts["/rightsizer/volume/runs"]
+    assert records["subPath"] == "runs"
     writable = [path for path, mount in mounts.items() if not mount.get("readOnly") and path.startswith("/rightsizer")]
-    assert writable == [f"/rightsizer/volume/runs/{RUN_UID}"]
+    assert writable == ["/rightsizer/volume/runs"]
 
 
 def test_a_claim_that_the_target_mounts_already_gets_no_second_volume():

@@ -86,7 +86,7 @@ def trial_job(
     # The user's volume of that claim is only there to be used if the engine mounts it.
     sidecar = trial_pod.engine(target, container, serving, spec.accelerator.resource, used or MODEL_VOLUME)
     prepare = trial_pod.preparing(target, container)
-    client = _client(settings.trial, assignment, target, container, run_uid, used or MODEL_VOLUME)
+    client = _client(settings.trial, assignment, target, container, used or MODEL_VOLUME)
     engine_side = [*prepare, sidecar]
     _keep_read_only(engine_side, trial_pod.read_only_claims(target))
     volumes = trial_pod.volumes(target, [*engine_side, client])
@@ -123,7 +123,7 @@ def verify_job(
     spec: InferenceDeploymentSpec,
 ) -> Manifest:
     """The client alone, against pods that serve already: no engine, no accelerator."""
-    client = _client(settings.trial, assignment, target, container, run_uid, MODEL_VOLUME)
+    client = _client(settings.trial, assignment, target, container, MODEL_VOLUME)
     pod_spec = {
         **_pod_defaults(_volume_access(target)),
         **_light_placement(target, settings.trial),
@@ -293,10 +293,8 @@ def _user(target: Object, container: str) -> Object:
     return {"runAsUser": user, **group}
 
 
-def _client(
-    profile: JobProfile, assignment: TrialAssignment, target: Object, container: str, run_uid: str, volume: str
-) -> Object:
-    mounts = _volume_mounts(volume, f"{RECORDS_FOLDER}/{run_uid}")
+def _client(profile: JobProfile, assignment: TrialAssignment, target: Object, container: str, volume: str) -> Object:
+    mounts = _volume_mounts(volume, RECORDS_FOLDER)
     text = assignment.model_dump_json(exclude_none=True)
     return _container("trial", profile, text, mounts, _user(target, container))
 
@@ -324,8 +322,8 @@ def _container(name: str, profile: JobProfile, assignment: str, mounts: list[Obj
 
 
 def _volume_mounts(volume: str, writable: str) -> list[Object]:
-    """The model volume read-only, one folder of it writable. The kubelet makes the folder before it starts the
-    container."""
+    """The model volume read-only, one folder of it writable. The folder is on the volume already, writable for the
+    Jobs' user: one that the kubelet makes for a subPath belongs to root with mode 0750, whatever fsGroup says."""
     return [
         {"name": volume, "mountPath": VOLUME_PATH, "readOnly": True},
         {"name": volume, "mountPath": f"{VOLUME_PATH}/{writable}", "subPath": writable},
