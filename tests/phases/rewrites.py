@@ -1,5 +1,6 @@
 """A village whose search has ended, and what its target serves: shared by the tests of the rewrite."""
 
+import copy
 from typing import Any
 
 from rightsizer_jobs.contract import TrialAssignment
@@ -58,3 +59,19 @@ def verifying(outcome: str, part: str = "", times: int = 99) -> Any:
         return a_report(assignment, outcome=outcome, reason="told so", probes=())
 
     return script
+
+
+def restore_baseline(village: Village) -> None:
+    """What ``kubectl apply`` of the old manifest does: values back, our annotations left."""
+    assert village.target is not None
+    fresh = a_target()
+    container = village.target["spec"]["template"]["spec"]["containers"][0]
+    container["args"] = list(fresh["spec"]["template"]["spec"]["containers"][0]["args"])
+    container["volumeMounts"] = copy.deepcopy(fresh["spec"]["template"]["spec"]["containers"][0]["volumeMounts"])
+    village.target["spec"]["replicas"] = 4
+    village.roll()
+
+
+def change_image(village: Village) -> None:
+    engine(village)["image"] = "docker.example/vllm-openai:v0.12.0"
+    village.roll()

@@ -6,22 +6,20 @@ import datetime
 import pytest
 
 from rightsizer_operator.actions import ApplyTarget, CreateJob
-from tests.phases.builders import a_spec, a_target
-from tests.phases.rewrites import PLAY, approved, engine, proposed, replicas, serves_baseline
+from tests.phases.builders import a_spec
+from tests.phases.rewrites import (
+    PLAY,
+    approved,
+    change_image,
+    engine,
+    proposed,
+    replicas,
+    restore_baseline,
+    serves_baseline,
+)
 from tests.phases.village import Village, replaced
 
 # --- somebody else changes the target ---
-
-
-def restore_baseline(village: Village) -> None:
-    """What ``kubectl apply`` of the old manifest does: values back, our annotations left."""
-    assert village.target is not None
-    fresh = a_target()
-    container = village.target["spec"]["template"]["spec"]["containers"][0]
-    container["args"] = list(fresh["spec"]["template"]["spec"]["containers"][0]["args"])
-    container["volumeMounts"] = copy.deepcopy(fresh["spec"]["template"]["spec"]["containers"][0]["volumeMounts"])
-    village.target["spec"]["replicas"] = 4
-    village.roll()
 
 
 def test_a_baseline_put_back_is_answered_twice_an_hour_and_then_left() -> None:
@@ -40,11 +38,6 @@ def test_a_baseline_put_back_is_answered_twice_an_hour_and_then_left() -> None:
     village.now += datetime.timedelta(hours=3)
     village.settle()
     assert village.condition("Applied") == ("True", "Applied")
-
-
-def change_image(village: Village) -> None:
-    engine(village)["image"] = "docker.example/vllm-openai:v0.12.0"
-    village.roll()
 
 
 @pytest.mark.parametrize("ticks", [4, 12, 30])

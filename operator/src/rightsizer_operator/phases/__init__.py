@@ -81,7 +81,8 @@ def _plan(world: World, accepted: Accepted) -> Step:
     count = sum(1 for one in create.manifest["spec"]["candidates"] if not one.get("excluded"))
     text = f"the search is being planned: {count} candidates may be tried"
     if accepted.spec.paused:
-        actions, text, name = (), "paused: no search is started", ""
+        old = world.infdep.status.run_ref
+        actions, text, name = (), "paused: no search is started", old.name if old else ""
     conditions = (
         *summary.accepted_conditions(world, accepted),
         summary.reconciling(not accepted.spec.paused, text),

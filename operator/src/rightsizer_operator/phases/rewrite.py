@@ -293,8 +293,7 @@ def _remembering(view: View, patch: Manifest) -> Manifest:
 
 
 def _writing(view: View, rollout: Rollout, patch: Manifest, text: str, *, back: bool = False) -> Rewrite:
-    """A write, forced only where the ownership check allows it; a conflict of its dry run is said instead of written.
-    """
+    """A write, forced only where the ownership check allows it; a conflict of its dry run is said instead."""
     phase = "RollingBack" if back else "RollingOut"
     owned = ownership.check(
         view.target,

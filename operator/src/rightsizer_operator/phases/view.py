@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rightsizer_jobs.contract import CompressReport, load_report
+from rightsizer_jobs.contract import CompressReport
 from rightsizer_operator.manifests import artefacts
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.observe import moment
@@ -153,6 +153,7 @@ def _artefact(name: str, candidate: Candidate, trials: Sequence[TrialRecord], vo
         return pending.model_copy(update={"state": "Failed", "reason": reason[:1024]})
     if last.outcome != "Succeeded":
         return pending.model_copy(update={"state": "Failed", "reason": f"{last.outcome}: {last.reason}"[:1024]})
-    report = load_report(last.report)
-    assert isinstance(report, CompressReport)
+    report = verdicts.parsed_report(last.report)
+    if not isinstance(report, CompressReport):
+        return pending.model_copy(update={"state": "Failed", "reason": "its report cannot be read"})
     return pending.model_copy(update={"state": "Ready", "sha256": report.sha256 or "", "size_bytes": report.size_bytes})

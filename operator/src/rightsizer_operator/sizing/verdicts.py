@@ -79,13 +79,14 @@ def report_of(record: TrialRecord) -> TrialReport | None:
     """The trial's report; None where there was none or it is of another kind."""
     if not record.report:
         return None
-    report = _parsed(record.report)
+    report = parsed_report(record.report)
     return report if isinstance(report, TrialReport) else None
 
 
 # Both are pure and asked again at every look: an MMLU verdict takes tens of milliseconds.
 @functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> TrialReport | CompressReport | None:
+def parsed_report(text: str) -> TrialReport | CompressReport | None:
+    """A stored report; None where this version cannot read it."""
     try:
         return load_report(text)
     except ValueError:
