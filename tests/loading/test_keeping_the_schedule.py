@@ -7,7 +7,7 @@ import pytest
 
 from rightsizer_jobs.contract import Slo
 from rightsizer_jobs.loadgen.health import Watchman, allowed_lag_ms, believe, caused_share, throttled_seconds
-from rightsizer_jobs.loadgen.load import CUT, Run, closed_loop, open_loop
+from rightsizer_jobs.loadgen.load import CUT, Run, closed_loop, engine_gone, open_loop
 from rightsizer_jobs.loadgen.metrics import Window, output_rate
 from rightsizer_jobs.loadgen.records import Exchange, Record
 
@@ -102,6 +102,20 @@ async def test_a_closed_loop_against_refusals_is_no_flood():
 
     run = await closed_loop(refusing, concurrency=2, seconds=0.3, asked_tokens=1, watch=ignore)
     assert len(run.records) <= 16
+
+
+async def test_one_broken_connection_is_a_failed_request_and_many_stop_the_run():
+    def breaking(first):
+        async def send(index, arrive):
+            await asyncio.sleep(0.01)
+            return Exchange(time.monotonic_ns(), failure="connection reset", refused=index < first)
+
+        return send
+
+    schedule = [n * 10 * MS for n in range(30)]
+    for limit, stopped in ((1, ""), (30, "connections broken: connection reset")):
+        run = await open_loop(breaking(limit), schedule, ramp_s=0, measured_s=0.2, asked_tokens=1, watch=engine_gone)
+        assert stopped in run.stopped and bool(run.stopped) == bool(stopped)
 
 
 def run_of(lags_ms, *, window_s=1.0, stopped=""):

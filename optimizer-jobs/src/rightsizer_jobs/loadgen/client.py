@@ -15,9 +15,12 @@ HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
 
 
 def open_session() -> aiohttp.ClientSession:
-    """A session without connection limit, time-out or decompression: the load decides, not the pool."""
+    """A session without connection limit, time-out or decompression: the load decides, not the pool.
+
+    Idle connections are given up before the engines' servers do it (uvicorn: 5 s): a POST on a closing one would fail.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=3),
         timeout=aiohttp.ClientTimeout(total=None),
         auto_decompress=False,
         trust_env=False,

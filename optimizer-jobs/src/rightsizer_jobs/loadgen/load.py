@@ -19,6 +19,9 @@ Send = Callable[[int, Arrive], Awaitable[Exchange]]
 SPIN_NS = 2_000_000
 """The event loop's timers are a millisecond coarse: the last two milliseconds before an instant are spent polling."""
 
+BROKEN_LIMIT = 3
+"""So many refused or broken connections stop a run: whoever runs it then looks whether the engine is alive."""
+
 LEAD_NS = 50_000_000
 CUT = "cut: the run was stopped"
 
@@ -31,8 +34,9 @@ class Live:
     unserved: int = 0
     finished: int = 0
     failed: int = 0
-    refused: str = ""
-    """The failure that says that the engine is gone; empty: none."""
+    broken: int = 0
+    """Connections that the engine refused or broke."""
+    last_broken: str = ""
 
 
 Watch = Callable[[Live], str]
@@ -50,6 +54,11 @@ class Run:
     window: Window
     stopped: str = ""
     live: Live = field(default_factory=Live)
+
+
+def engine_gone(live: Live) -> str:
+    """A watch: why the engine seems to be gone. A single broken connection is a failed request and no more."""
+    return f"{live.broken} connections broken: {live.last_broken}" if live.broken >= BROKEN_LIMIT else ""
 
 
 async def until(instant_ns: int) -> None:
@@ -115,7 +124,8 @@ class _Flight:
         self.live.finished += 1
         self.live.failed += bool(exchange.failure)
         if exchange.refused:
-            self.live.refused = exchange.failure
+            self.live.broken += 1
+            self.live.last_broken = exchange.failure
         self.look()
 
     async def land(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rightsizer_jobs.contract import Probe, Slo
 from rightsizer_jobs.loadgen.arrivals import schedule
 from rightsizer_jobs.loadgen.health import Watchman, believe
-from rightsizer_jobs.loadgen.load import Live, Run, Watch, open_loop
+from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone, open_loop
 from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
@@ -33,8 +33,8 @@ def queue_limit(rate_rps: float, slo: Slo, idle_ttft_ms: float) -> float:
 
 def overload_watch(rate_rps: float, limit: float) -> Watch:
     def watch(live: Live) -> str:
-        if live.refused:
-            return f"the engine broke the connection: {live.refused}"
+        if gone := engine_gone(live):
+            return gone
         if live.unserved > limit:
             return (
                 f"overload at {rate_rps:.3g} requests/s: {live.unserved} requests without a token, allowed {limit:.0f}"
@@ -51,8 +51,9 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
     watch = overload_watch(rate_rps, queue_limit(rate_rps, assignment.slo, idle))
     run, watchman, samples = await _run(bench, rate_rps, ramp_s, measured_s, watch)
     await bench.keep(name, run.records, samples)
-    if run.live.refused:
+    if gone := engine_gone(run.live):
         await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
+        raise Stop("EngineFailed", f"{name} at {rate_rps:.3g} requests/s: {gone}")
     if void := believe(run, watchman, assignment.slo):
         raise Stop("Void", f"{name} at {rate_rps:.3g} requests/s: {void}")
     summary = summarise(

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from rightsizer_jobs.contract import Metric, Saturation, Slo
 from rightsizer_jobs.engines.engine import Engine
-from rightsizer_jobs.loadgen.load import Live, Run, Send, closed_loop
+from rightsizer_jobs.loadgen.load import Run, Send, closed_loop, engine_gone
 from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
 from rightsizer_jobs.loadgen.records import Exchange, Record, unheard
 from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
@@ -232,15 +232,12 @@ async def saturate(bench: Bench) -> Saturation:
 
 
 async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> Run:
-    def watch(live: Live) -> str:
-        return live.refused
-
     run = await closed_loop(
         bench.sender(),
         concurrency=concurrency,
         seconds=seconds,
         asked_tokens=bench.assignment.workload.output_tokens,
-        watch=watch,
+        watch=engine_gone,
     )
     await bench.check_alive(name)
     failed = [
