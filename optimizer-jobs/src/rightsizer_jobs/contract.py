@@ -1,7 +1,8 @@
-"""What goes into a Job (assignment) and what comes out (report): the only module that operator and jobs share besides ``stats``.
+"""What goes into a Job (assignment) and what comes out (report); besides ``stats`` all that operator and jobs share.
 
-The assignment travels as one JSON environment variable (``ASSIGNMENT_VARIABLE``), the report as the pod's termination message,
-which the kubelet cuts silently at 4,096 bytes: a longer report is an error of the Job. Both sides validate; unknown fields are refused.
+The assignment travels as one JSON environment variable (``ASSIGNMENT_VARIABLE``), the report as the pod's termination
+message, which the kubelet cuts silently at 4,096 bytes: a longer report is an error of the Job. Both sides validate;
+unknown fields are refused.
 Units are in the names (``_s`` seconds, ``_ms`` milliseconds, ``_rps`` requests a second).
 """
 
@@ -20,7 +21,10 @@ REASON_LIMIT = 400
 EngineKind = Literal["VLLM", "TensorRTLLM"]
 Metric = Literal["ttft", "itl", "tpot", "e2e"]
 Purpose = Literal["Explore", "Certify", "Verify"]
-"""Explore: quality and capacity of a candidate. Certify: fresh start, new seed, hold one rate. Verify: hold one rate on running pods."""
+"""Explore: quality and capacity of a candidate. Certify: fresh start, new seed, hold one rate.
+
+Verify: hold one rate on running pods.
+"""
 
 TrialOutcome = Literal[
     "Succeeded", "MissedSLO", "FailedQuality", "Undecided", "CannotBeat", "EngineFailed", "EngineHung", "Void"
@@ -92,7 +96,7 @@ class Measurement(Frozen):
 
 
 class Deadlines(Frozen):
-    """The client's own deadlines, counted from its start. ``total_s`` is shorter than the pod's activeDeadlineSeconds."""
+    """The client's own deadlines, from its start. ``total_s`` is shorter than the pod's activeDeadlineSeconds."""
 
     ready_s: float = Field(default=1200, gt=0)
     first_token_s: float = Field(default=120, gt=0)
@@ -101,7 +105,7 @@ class Deadlines(Frozen):
 
 
 class Answers(Frozen):
-    """Correctness of every question asked, in the order of the set: bit i (most significant first) of base64-decoded ``correct``."""
+    """Correctness of every question asked, in order: bit i (most significant first) of base64-decoded ``correct``."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     asked: int = Field(ge=0)
@@ -118,7 +122,7 @@ class TrialAssignment(Frozen):
     seed: int = Field(ge=0)
     endpoints: tuple[Endpoint, ...] = Field(min_length=1, max_length=64)
     model_path: str = Field(
-        description="directory with config.json of the base model, as mounted; gives the vocabulary size for synthetic prompts"
+        description="directory with config.json of the base model, as mounted; its vocabulary makes the prompts"
     )
     workload: Workload
     slo: Slo
@@ -138,8 +142,8 @@ class TrialAssignment(Frozen):
     )
     top_up: bool = Field(
         default=False,
-        description="the endpoints may serve other traffic: count it on the engines first and send only what is missing "
-        "to rate_rps, so that they carry rate_rps in all",
+        description="the endpoints may serve other traffic: count it on the engines first and send only what is "
+        "missing to rate_rps, so that they carry rate_rps in all",
     )
     records_dir: str | None = Field(default=None, description="where full records are written, as mounted")
 
@@ -278,7 +282,7 @@ _UNPACKED_LIMIT_BYTES = 64 * 1024
 
 
 def _pack(report: TrialReport | CompressReport) -> str:
-    """Deflated, probes by column, answers apart: 14,042 answers and 12 probes of four metrics are 7,000 bytes of JSON."""
+    """Deflated, probes by column, answers apart: 14,042 answers and 12 probes are 7,000 bytes of JSON."""
     values = report.model_dump(mode="json", exclude_none=True)
     bits = base64.b64decode(values.get("answers", {}).pop("correct", ""))
     flat = [_flatten(probe) for probe in values.pop("probes", [])]
