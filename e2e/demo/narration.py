@@ -1,4 +1,6 @@
-"""What the demo says while it runs: one line when something changed, taken from the two resources as any user can read them. Pure."""
+"""What the demo says while it runs: one line when something changed, taken from the two resources as any user
+can read them. Pure.
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,6 @@
-"""The demo's steps on the terminal: a numbered title, its seconds, and everything again in a JSON file for the README's table."""
+"""The demo's steps on the terminal: a numbered title, its seconds, and everything again in a JSON file for
+the README's table.
+"""
 
 import contextlib
 import json

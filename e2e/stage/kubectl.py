@@ -1,4 +1,6 @@
-"""kubectl as the demo and the scenarios use it: manifests in, dicts out. Thin on purpose: what runs here, a user can type."""
+"""kubectl as the demo and the scenarios use it: manifests in, dicts out. Thin on purpose: what runs here, a
+user can type.
+"""
 
 import json
 import os
@@ -63,7 +65,9 @@ class Kubectl:
 
 
 def wait_for(question: Callable[[], Any], what: str, limit_s: float, pause_s: float = 2.0) -> Any:
-    """The first truthy answer; raises TimeoutError that names ``what``. A question may raise Failed while things start."""
+    """The first truthy answer; raises TimeoutError that names ``what``. A question may raise Failed while
+    things start.
+    """
     deadline = time.monotonic() + limit_s
     last = ""
     while True:

@@ -1,4 +1,5 @@
-"""The objects of the demo as plain dicts: what a platform team would have on its cluster, and what it adds to right-size it.
+"""The objects of the demo as plain dicts: what a platform team would have on its cluster, and what it adds to
+right-size it.
 
 Pure; ``steps`` applies them with kubectl. Sizes and lengths that shape the demo are the constants at the top.
 """
@@ -20,10 +21,15 @@ SLOT_CORES = "1"
 INPUT_TOKENS = 64
 OUTPUT_TOKENS = 24
 ENGINE_PORT = 8000
+MAX_DROP_POINTS = "2.5"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 POD_SECURITY = {
-    "runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"},
-}  # fmt: skip
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -48,21 +54,31 @@ def namespaces() -> list[Object]:
 
 
 def volume(name: str, path: str, mode: str) -> list[Object]:
-    """A PersistentVolume over a host directory with its claim: allowed under PodSecurity restricted, a hostPath in a pod is not."""
+    """A PersistentVolume over a host directory with its claim: allowed under PodSecurity restricted, a
+    hostPath in a pod is not.
+    """
     spec: Object = {"accessModes": [mode], "storageClassName": "", "volumeName": f"demo-{name}"}
     return [
         {
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"demo-{name}"},
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"demo-{name}"},
             "spec": {
-                "capacity": {"storage": "20Gi"}, "accessModes": [mode], "storageClassName": "", "persistentVolumeReclaimPolicy": "Retain",
-                "hostPath": {"path": path, "type": "Directory"}, "claimRef": {"namespace": NAMESPACE, "name": name},
+                "capacity": {"storage": "20Gi"},
+                "accessModes": [mode],
+                "storageClassName": "",
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": path, "type": "Directory"},
+                "claimRef": {"namespace": NAMESPACE, "name": name},
             },
         },
         {
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": NAMESPACE},
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {**spec, "resources": {"requests": {"storage": "20Gi"}}},
         },
-    ]  # fmt: skip
+    ]
 
 
 def volumes(host: Host) -> list[Object]:
@@ -79,11 +95,23 @@ def engine_container(image: str) -> Object:
         "name": "engine",
         "image": image,
         "command": ["/opt/engine/bin/python", "-m", "vllm.entrypoints.openai.api_server"],
-        "args": ["--model", "/models/base", "--served-model-name", TARGET, "--port", str(ENGINE_PORT), "--enforce-eager"],
+        "args": [
+            "--model",
+            "/models/base",
+            "--served-model-name",
+            TARGET,
+            "--port",
+            str(ENGINE_PORT),
+            "--enforce-eager",
+        ],
         "env": [
             {"name": name, "value": value}
             for name, value in {
-                "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HOME": "/tmp",
+                "VLLM_CPU_KVCACHE_SPACE": "1",
+                "HF_HUB_OFFLINE": "1",
+                "VLLM_NO_USAGE_STATS": "1",
+                "DO_NOT_TRACK": "1",
+                "HOME": "/tmp",
             }.items()
         ],
         "ports": [{"name": "http", "containerPort": ENGINE_PORT}],
@@ -99,7 +127,7 @@ def engine_container(image: str) -> Object:
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "shm", "mountPath": "/dev/shm"},
         ],
-    }  # fmt: skip
+    }
 
 
 def target(image: str, replicas: int = REPLICAS) -> list[Object]:
@@ -120,14 +148,22 @@ def target(image: str, replicas: int = REPLICAS) -> list[Object]:
     meta = {"name": TARGET, "namespace": NAMESPACE}
     return [
         {
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
-            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
         },
         {
-            "apiVersion": "v1", "kind": "Service", "metadata": meta,
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
             "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
         },
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +174,8 @@ class Intent:
     precisions: tuple[str, ...]
     kv_cache: tuple[str, ...]
     questions: int
-    itl_ms: int = 250
-    ttft_ms: int = 2000
+    itl_ms: int = 200
+    ttft_ms: int = 1500
     probe_s: int = 20
     certification_s: int = 45
     verification_s: int = 40
@@ -148,12 +184,17 @@ class Intent:
 
 
 def intent(demand_rps: float, *, full: bool, questions: int) -> Intent:
-    """The demo's wishes; FULL=1 adds what fails for real on this CPU build (INT8 W8A16 does not load, FP8 weights hang) and a batch limit."""
+    """The demo's wishes; FULL=1 adds what fails for real on this CPU build (INT8 W8A16 does not load, FP8
+    weights hang) and a batch limit.
+    """
     precisions = ("AsIs", "INT8", "INT4", *(("INT8W8A16", "FP8") if full else ()))
     return Intent(
-        request_rate=f"{demand_rps:.2f}", precisions=precisions, kv_cache=("Auto", *(("FP8",) if cpu_has_fp8_cache() else ())),
-        questions=questions, max_num_seqs=(32,) if full else (),
-    )  # fmt: skip
+        request_rate=f"{demand_rps:.2f}",
+        precisions=precisions,
+        kv_cache=("Auto", *(("FP8",) if cpu_has_fp8_cache() else ())),
+        questions=questions,
+        max_num_seqs=(32,) if full else (),
+    )
 
 
 def cpu_has_fp8_cache() -> bool:
@@ -164,16 +205,33 @@ def cpu_has_fp8_cache() -> bool:
 
 def inference_deployment(intent: Intent) -> Object:
     return {
-        "apiVersion": "rightsizer.dev/v1alpha1", "kind": "InferenceDeployment",
+        "apiVersion": "rightsizer.dev/v1alpha1",
+        "kind": "InferenceDeployment",
         "metadata": {"name": TARGET, "namespace": NAMESPACE},
         "spec": {
-            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": TARGET, "container": "engine", "takeOwnership": True},
+            "targetRef": {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": TARGET,
+                "container": "engine",
+                "takeOwnership": True,
+            },
             "model": {"name": "rightsizer/support-26m", "path": "base", "calibrationPath": "calibration/support.jsonl"},
             "modelCache": {"claimName": "models"},
             "accelerator": {"resource": SLOT, "type": "cpu-core"},
             "slo": {"percentile": 95, "ttftMs": intent.ttft_ms, "itlMs": intent.itl_ms},
-            "workload": {"static": {"inputTokens": INPUT_TOKENS, "outputTokens": OUTPUT_TOKENS, "requestRate": intent.request_rate}},
-            "quality": {"maxDropPoints": "2.0", "confidencePercent": 95, "questionSet": {"path": "questions/support.jsonl", "questions": intent.questions}},
+            "workload": {
+                "static": {
+                    "inputTokens": INPUT_TOKENS,
+                    "outputTokens": OUTPUT_TOKENS,
+                    "requestRate": intent.request_rate,
+                }
+            },
+            "quality": {
+                "maxDropPoints": MAX_DROP_POINTS,
+                "confidencePercent": 95,
+                "questionSet": {"path": "questions/support.jsonl", "questions": intent.questions},
+            },
             "search": {
                 "engines": ["VLLM", "TensorRTLLM"],
                 "precisions": list(intent.precisions),
@@ -181,12 +239,19 @@ def inference_deployment(intent: Intent) -> Object:
                 "maxNumSeqs": list(intent.max_num_seqs),
                 "budget": {"gpuHours": "4", "deadlineMinutes": 120, "maxTrials": 16},
                 "measurement": {
-                    "probeSeconds": intent.probe_s, "saturationSeconds": 20, "warmupSeconds": 5, "maxProbes": 3, "targetErrorPercent": 12,
-                    "certificationSeconds": intent.certification_s, "verificationSeconds": intent.verification_s,
-                    "saturationConcurrency": 16, "readySeconds": 420, "firstTokenSeconds": 40,
+                    "probeSeconds": intent.probe_s,
+                    "saturationSeconds": 20,
+                    "warmupSeconds": 5,
+                    "maxProbes": 3,
+                    "targetErrorPercent": 12,
+                    "certificationSeconds": intent.certification_s,
+                    "verificationSeconds": intent.verification_s,
+                    "saturationConcurrency": 16,
+                    "readySeconds": 420,
+                    "firstTokenSeconds": 40,
                 },
             },
             "cost": {"gpuHourly": "0.05", "currency": "USD"},
             "updatePolicy": {"mode": intent.mode},
         },
-    }  # fmt: skip
+    }

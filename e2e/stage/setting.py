@@ -1,4 +1,5 @@
-"""Everything the demo and the scenarios stand on: programs, images, environments, model volume, node, chart. Each step is safe to repeat.
+"""Everything the demo and the scenarios stand on: programs, images, environments, model volume, node, chart.
+Each step is safe to repeat.
 
 The node is the embedded one (root on Linux); what differs between demo and scenarios are arguments.
 """
@@ -57,17 +58,22 @@ def chart_values() -> Object:
     return {
         "image": image("operator"),
         "jobs": {
-            "trial": {"image": image("trial"), "resources": {"requests": {"cpu": "400m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}},
+            "trial": {
+                "image": image("trial"),
+                "resources": {"requests": {"cpu": "600m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+            },
             "compress": {
                 "image": image("compress"),
-                "volumes": [{"name": "environment", "persistentVolumeClaim": {"claimName": "compress", "readOnly": True}}],
+                "volumes": [
+                    {"name": "environment", "persistentVolumeClaim": {"claimName": "compress", "readOnly": True}}
+                ],
                 "volumeMounts": [{"name": "environment", "mountPath": "/opt/compress", "readOnly": True}],
                 "resources": {"requests": {"cpu": "300m", "memory": "1Gi"}, "limits": {"memory": "6Gi"}},
             },
         },
         "networkPolicy": {"jobNamespaces": [objects.NAMESPACE]},
         "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
-    }  # fmt: skip
+    }
 
 
 def install(kubectl: Kubectl, place: Place, overrides: Mapping[str, object] | None = None) -> None:
@@ -75,9 +81,19 @@ def install(kubectl: Kubectl, place: Place, overrides: Mapping[str, object] | No
     values = place.folder / "values.json"
     values.write_text(json.dumps({**chart_values(), **(overrides or {})}, indent=1))
     kubectl.run(
-        "upgrade", "--install", RELEASE, str(CHART), "-n", objects.SYSTEM_NAMESPACE, "-f", str(values), "--wait", "--timeout", "180s",
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(CHART),
+        "-n",
+        objects.SYSTEM_NAMESPACE,
+        "-f",
+        str(values),
+        "--wait",
+        "--timeout",
+        "120s",
         program="helm",
-    )  # fmt: skip
+    )
 
 
 def furnish(kubectl: Kubectl, given: objects.Host) -> None:

@@ -1,4 +1,6 @@
-"""The generator in the cluster: a Deployment that sends a rate to the target's Service, and a Job that saturates one replica."""
+"""The generator in the cluster: a Deployment that sends a rate to the target's Service, and a Job that
+saturates one replica.
+"""
 
 import json
 from pathlib import Path
@@ -30,7 +32,9 @@ def pod(arguments: list[str], restart: str) -> Object:
         "securityContext": objects.POD_SECURITY,
         "containers": [
             {
-                "name": NAME, "image": build.reference("trial"), "imagePullPolicy": "Never",
+                "name": NAME,
+                "image": build.reference("trial"),
+                "imagePullPolicy": "Never",
                 "command": ["python3", "/traffic/generate.py", *arguments, *lengths],
                 "resources": {"requests": {"cpu": "200m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
                 "securityContext": objects.CONTAINER_SECURITY,
@@ -38,7 +42,7 @@ def pod(arguments: list[str], restart: str) -> Object:
             }
         ],
         "volumes": [{"name": "script", "configMap": {"name": NAME}}],
-    }  # fmt: skip
+    }
 
 
 def run(kubectl: Kubectl, rate_rps: float) -> None:
@@ -51,19 +55,28 @@ def run(kubectl: Kubectl, rate_rps: float) -> None:
         "spec": pod(["rate", "--url", address, "--rate", f"{rate_rps:.3f}"], "Always"),
     }
     deployment = {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": NAME, "namespace": objects.NAMESPACE},
-        "spec": {"replicas": 1, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": labels}, "template": template},
-    }  # fmt: skip
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME, "namespace": objects.NAMESPACE},
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": labels},
+            "template": template,
+        },
+    }
     kubectl.apply([config_map(), deployment])
 
 
-def saturate(kubectl: Kubectl, url: str) -> dict[str, float]:
+def saturate(kubectl: Kubectl, url: str, seconds: int = SATURATION_S) -> dict[str, float]:
     """Requests and output tokens a second of one replica in a closed loop: {"rps", "output_tps", "failed"}."""
-    spec = pod(["saturate", "--url", url, "--seconds", str(SATURATION_S), "--concurrency", str(CONCURRENCY)], "Never")
+    spec = pod(["saturate", "--url", url, "--seconds", str(seconds), "--concurrency", str(CONCURRENCY)], "Never")
     job = {
-        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": SATURATION, "namespace": objects.NAMESPACE},
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": SATURATION, "namespace": objects.NAMESPACE},
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 180, "template": {"spec": spec}},
-    }  # fmt: skip
+    }
     kubectl.run("delete", "job", SATURATION, "-n", objects.NAMESPACE, "--ignore-not-found")
     kubectl.apply([config_map(), job])
 
