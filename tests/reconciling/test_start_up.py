@@ -223,3 +223,10 @@ def test_a_log_line_is_one_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["condition", "Request attempt failed"]
     assert (lines[0]["level"], lines[0]["key"], lines[0]["detail"]) == ("info", "ml/chat", "übrig")
+
+
+def test_nothing_in_the_operator_blocks_the_loop() -> None:
+    blocking = ("time.sleep(", "import requests", "run_in_executor", "to_thread(", "import subprocess")
+    sources = pathlib.Path(start.__file__).parent.rglob("*.py")
+    found = [f"{path.name}: {word}" for path in sources for word in blocking if word in path.read_text()]
+    assert found == []

@@ -22,7 +22,7 @@ from rightsizer_operator import handlers, journal, probes
 from rightsizer_operator import settings as configuration
 from rightsizer_operator.cluster import kube, rights
 from rightsizer_operator.cluster.accelerators import CapacityReader
-from rightsizer_operator.cluster.port import INFERENCE_DEPLOYMENTS, Cluster, ClusterError
+from rightsizer_operator.cluster.port import INFERENCE_DEPLOYMENTS, Cluster, ClusterError, NotFound
 from rightsizer_operator.lease import LeaderOnly, LeadershipLost, Lease
 from rightsizer_operator.phases import advance
 from rightsizer_operator.reconcile import Advance, Reconciler
@@ -85,7 +85,7 @@ async def run(settings: Settings, advance: Advance) -> int:
 
 
 async def _live(replica: Replica, stop: asyncio.Event) -> None:
-    await check_rights(replica)
+    await check_cluster(replica)
     replica.health.lease = replica.lease
     replica.health.started = True
     log.info("standing by", extra={"identity": replica.lease.identity})
@@ -132,13 +132,18 @@ def _reconciler(replica: Replica) -> Reconciler:
 
 
 async def resync(replica: Replica) -> None:
-    """List all resources now and then: what a watch missed is found, what is gone is forgotten."""
+    """List all resources now and then: what a watch missed is found, what is gone is forgotten.
+
+    Raises NotFound when the CRD was removed: kopf looks for kinds at its start only, so the process has to start anew.
+    """
     while True:
         try:
             began = time.monotonic()
             keys = await known(replica.cluster, replica.settings.namespaces)
             replica.queue.keep(keys, time.monotonic(), began)
             replica.health.listed_at = time.monotonic()
+        except NotFound:
+            raise
         except ClusterError as error:
             log.warning("resync failed", extra={"error": error.message})
         await asyncio.sleep(replica.settings.resync_s * random.uniform(0.9, 1.1))
@@ -152,17 +157,25 @@ async def known(cluster: Cluster, namespaces: tuple[str, ...]) -> set[Key]:
     return keys
 
 
-async def check_rights(replica: Replica) -> None:
-    """Waits for an API server that does not answer; raises MissingRights with every missing right named."""
+async def check_cluster(replica: Replica) -> None:
+    """Waits for the API server and for the CRDs; raises MissingRights with every missing right named."""
     while True:
         try:
             missing = await rights.missing(
                 replica.cluster, replica.settings.namespaces, replica.lease.namespace, replica.lease.name
             )
-            break
+            _complain(missing)
+            await known(replica.cluster, replica.settings.namespaces)
+            return
+        except NotFound:
+            log.warning("the CRDs are missing: apply crds/, or install the chart with crds.enabled")
+            await asyncio.sleep(START_RETRY_S)
         except ClusterError as error:
             log.warning("the API server does not answer yet", extra={"error": error.message})
             await asyncio.sleep(START_RETRY_S)
+
+
+def _complain(missing: list[rights.Question]) -> None:
     needed = [str(question) for question in missing if not question.optional]
     if needed:
         raise MissingRights(f"the operator's ServiceAccount may not: {'; '.join(needed)}. Grant these in its role.")
@@ -180,7 +193,7 @@ async def _until(stop: asyncio.Event, life: Coroutine[Any, Any, None]) -> int:
         await living
     except asyncio.CancelledError:
         return EXIT_OK
-    except (LeadershipLost, MissingRights) as error:
+    except (LeadershipLost, MissingRights, NotFound) as error:
         log.error(str(error))
         return EXIT_FAILED
     return EXIT_OK
