@@ -1,0 +1,106 @@
+"""The node that all scenarios share: made once, with chart, volumes and a witness; removed at the end.
+
+RIGHTSIZER_E2E_KEEP=1 leaves it for a look (``python -m e2e.embedded down --all`` removes it). After a failure the
+objects and the operator's log are in build/scenarios/evidence/.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from e2e.embedded import binaries
+from e2e.embedded.node import Node
+from e2e.images import build, store
+from e2e.scenarios import garbage, scene, story
+from e2e.scenarios.scene import FOLDER, SIZE, SLOTS, Scene
+from e2e.scenarios.witness import Witness
+from e2e.stage import objects, setting
+from e2e.stage.kubectl import Failed, Kubectl
+
+KEEP = os.environ.get("RIGHTSIZER_E2E_KEEP", "") not in ("", "0")
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """One line of progress on the terminal: a scenario takes minutes."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    began = time.monotonic()
+
+    def tell(text: str) -> None:
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"{time.monotonic() - began:7.0f} s  {text}")
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def stage(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iterator[Scene]:
+    """The node with the chart, watched."""
+    node, place = Node("scenarios"), setting.Place(folder=FOLDER)
+    kubectl = scene.cluster(node)
+    try:
+        furnish(node, place, say)
+        with Witness(node.admin).watching() as witness:
+            yield Scene(node=node, kubectl=kubectl, place=place, witness=witness, say=say)
+    finally:
+        if request.session.testsfailed:
+            keep_evidence(kubectl)
+        if not KEEP:
+            node.down()
+            shutil.rmtree(place.models, ignore_errors=True)
+
+
+def furnish(node: Node, place: setting.Place, say: Callable[[str], None]) -> None:
+    binaries.ensure(binaries.NODE)
+    archives = setting.images()
+    given = setting.host(place, SIZE)
+    scene.write_questions(place.models)
+    garbage.damaged_weights(SIZE, store.cache_root())
+    node.up({objects.SLOT: SLOTS}, say)
+    have = node.images()
+    for name, archive in archives.items():
+        if build.reference(name) not in have:
+            node.load_image(archive)
+    say("images loaded")
+    kubectl = scene.cluster(node)
+    setting.furnish(kubectl, given)
+    setting.install(kubectl, place)
+    say("chart installed")
+
+
+def keep_evidence(kubectl: Kubectl) -> None:
+    """What a person would ask for after a failure."""
+    folder = FOLDER / "evidence"
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {
+        "objects.yaml": ("get", "infdep,optrun,jobs,pods,deployments", "-n", objects.NAMESPACE, "-o", "yaml"),
+        "events.txt": ("get", "events", "-A", "--sort-by=.lastTimestamp"),
+        "operator.log": (
+            "logs", "-n", objects.SYSTEM_NAMESPACE, "-l", scene.OPERATOR, "--tail=2000", "--prefix",
+        ),
+    }  # fmt: skip
+    for name, words in asked.items():
+        with contextlib.suppress(Failed, OSError):
+            (folder / name).write_text(kubectl.run(*words))
+
+
+@pytest.fixture(scope="session")
+def search(stage: Scene) -> story.Search:
+    return story.search(stage)
+
+
+@pytest.fixture(scope="session")
+def refusal(stage: Scene, search: story.Search) -> story.Refusal:
+    """The proposal approved while kubectl owns what it would change."""
+    return story.refusal(stage)
+
+
+@pytest.fixture(scope="session")
+def rewrite(stage: Scene, refusal: story.Refusal) -> story.Rewrite:
+    """The fields given to Rightsizer, the proposal applied."""
+    return story.rewrite(stage)
