@@ -85,13 +85,20 @@ def test_probes_that_contradict_each_other_widen_the_error():
 
 def test_when_all_pass_the_capacity_is_at_least_the_largest_rate():
     found = fit(probe(4, 0.0), probe(6, 0.001))
-    assert (found.rate_rps, found.lower_rps, found.bound) == (6, 6, "AtLeast")
+    assert (found.rate_rps, found.bound) == (6, "AtLeast")
+
+
+def test_a_clean_pass_is_certified_no_closer_than_its_requests_could_tell():
+    found = fit(probe(6, 0.0, requests=316))
+    # sqrt(20 * 0.95 / (0.05 * 316)) / 10
+    assert found.standard_error == pytest.approx(0.1097, abs=0.001)
+    assert found.lower_rps == pytest.approx(6 * math.exp(-found.standard_error))
 
 
 def test_a_pass_of_few_requests_is_not_trusted_to_the_full():
     few, fewer = fit(probe(6, 0.0, requests=70)), fit(probe(6, 0.0, requests=20))
     assert (few.rate_rps, few.bound) == (6, "AtLeast")
-    assert 0.1 < few.standard_error < fewer.standard_error < 0.35
+    assert 0.1 < few.standard_error < fewer.standard_error < 0.5
     assert few.lower_rps == pytest.approx(6 * math.exp(-few.standard_error))
 
 

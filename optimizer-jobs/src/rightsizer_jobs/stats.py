@@ -230,7 +230,7 @@ def _bracket(probes: Sequence[Probe], slo: Slo) -> Capacity:
     if not passes:
         return Capacity(rate_rps=failed, standard_error=1.0, lower_rps=0.0, slope=PRIOR_SLOPE, bound="AtMost")
     top = max(passes, key=lambda probe: probe.rate_rps)
-    seen = _capacity(top.rate_rps, _doubt(top, slo), PRIOR_SLOPE)
+    seen = _capacity(top.rate_rps, max(_doubt(top, slo), _resolution(passes, slo)), PRIOR_SLOPE)
     if failed == math.inf:
         return seen.model_copy(update={"bound": "AtLeast"})
     # Uniform between the two on a log scale; its lower bound never falls below what the pass alone would give.
@@ -248,6 +248,15 @@ def _doubt(passed: Probe, slo: Slo) -> float:
     independent = max(1, passed.requests) / VARIANCE_INFLATION_FLOOR
     share = 1 - math.exp(-0.5 / independent)
     return ERROR_CALIBRATION * max(0.0, math.log(share / allowed_share(slo.percentile))) / PRIOR_SLOPE
+
+
+def _resolution(passes: Sequence[Probe], slo: Slo) -> float:
+    """What so many requests could tell at the limit, as a standard error: a pass without violations near saturation
+    says little about a queue that grows slower than the probe is long.
+    """
+    allowed = allowed_share(slo.percentile)
+    requests = max(1, sum(probe.requests for probe in passes))
+    return math.sqrt(VARIANCE_INFLATION_FLOOR * (1 - allowed) / (allowed * requests)) / PRIOR_SLOPE
 
 
 def _cap(capacity: Capacity, probes: Sequence[Probe]) -> Capacity:
