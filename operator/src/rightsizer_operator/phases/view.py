@@ -11,7 +11,7 @@ from rightsizer_operator.manifests import artefacts
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.observe import moment
 from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, TrialRecord
-from rightsizer_operator.sizing import budget, gpus, ranking, verdicts
+from rightsizer_operator.sizing import budget, figures, gpus, ranking, verdicts
 from rightsizer_operator.sizing.figures import Basis
 from rightsizer_operator.sizing.ranking import Plan
 from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL, Standing
@@ -92,8 +92,8 @@ class View:
         if gpus.most_replicas_below(incumbent.gpus, standing.gpus_per_replica):
             return ""
         return (
-            f"not tried: one replica has {standing.gpus_per_replica} accelerators, and {incumbent.candidate_id} "
-            f"already serves the demand with {incumbent.gpus}"
+            f"not tried: one replica has {figures.counted(standing.gpus_per_replica, 'accelerator')}, and "
+            f"{incumbent.candidate_id} already serves the demand with {incumbent.gpus}"
         )
 
 

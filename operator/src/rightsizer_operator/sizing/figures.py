@@ -32,6 +32,11 @@ class Basis:
         return verdicts.slo_of(self.spec.slo)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 replica``, ``2 replicas``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def amount(value: float | None, digits: int = 3) -> str | None:
     """A figure as the status holds it; None stays absent."""
     return None if value is None else quantity(value, digits)
@@ -126,7 +131,8 @@ def verdict_sentence(standing: Standing, basis: Basis) -> str:
     plan = ranking.plan_of(standing, basis.demand_rps)
     kind = "certified" if standing.certified else "at least"
     return (
-        f"{kind} {standing.rate_rps:.3f} requests/s per replica: {plan.replicas} replicas, {plan.gpus} accelerators "
+        f"{kind} {standing.rate_rps:.3f} requests/s per replica: {counted(plan.replicas, 'replica')}, "
+        f"{counted(plan.gpus, 'accelerator')} "
         f"for {basis.demand_rps:g} requests/s"
     )
 
