@@ -6,18 +6,19 @@ import subprocess
 import sys
 
 from e2e.demo import progress, story
-from e2e.embedded.node import Node
+from e2e.stage import cluster
 from e2e.stage.kubectl import Failed
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.demo", description=__doc__)
     parser.add_argument("verb", choices=("up", "down"), nargs="?", default="up")
+    where = cluster.chosen(os.environ, "demo", story.FOLDER)
     if parser.parse_args(arguments).verb == "down":
-        story.take_down()
+        story.take_down(where)
         return 0
     shown = progress.Progress(record=story.FOLDER / "times.json")
-    told = story.Story(progress=shown, node=Node("demo"), full=os.environ.get("FULL", "") not in ("", "0"))
+    told = story.Story(progress=shown, cluster=where, full=os.environ.get("FULL", "") not in ("", "0"))
     try:
         result = story.tell(told)
     except KeyboardInterrupt:

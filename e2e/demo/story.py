@@ -14,18 +14,18 @@ from typing import Any
 from e2e.demo import narration
 from e2e.demo.progress import Progress
 from e2e.embedded import binaries
-from e2e.embedded.node import Node
-from e2e.images import build, store
+from e2e.images import store
 from e2e.model import volume
 from e2e.stage import objects, setting, traffic
-from e2e.stage.kubectl import Kubectl, Object, condition, wait_for
+from e2e.stage.cluster import Given, Own
+from e2e.stage.kubectl import Kubectl, Object, condition
 
 FOLDER = store.REPOSITORY / "build" / "demo"
 DEMAND_OF_SATURATION = 0.8
 """Peak demand as a multiple of what one BF16 replica saturates at: more than such a replica sustains within
 the targets as a rule, on purpose.
 """
-OFF_PEAK_OF_DEMAND = 0.2
+OFF_PEAK_OF_DEMAND = 0.05
 """What the generator sends while trials run, as a share of the peak: two cores cannot back the peak and a
 trial at once. From the approval on it sends the peak.
 """
@@ -36,7 +36,7 @@ ROLLOUT_LIMIT_S = 1800
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     progress: Progress
-    node: Node
+    cluster: Own | Given
     full: bool
 
     @property
@@ -45,7 +45,7 @@ class Story:
 
     @property
     def kubectl(self) -> Kubectl:
-        return Kubectl(kubeconfig=self.node.kubeconfig, bin=self.node.folder / "bin")
+        return self.cluster.kubectl
 
 
 def tell(story: Story) -> Object:
@@ -65,17 +65,12 @@ def prepare(story: Story) -> None:
     """Programs, images, environments, model, node, chart."""
     progress = story.progress
     with progress.step("Kubernetes from Go modules, cached by version"):
-        binaries.ensure(binaries.NODE)
+        binaries.ensure(binaries.NODE if isinstance(story.cluster, Own) else ("kubectl", "helm"))
     with progress.step("Images from the project's Dockerfiles; engine and compressor environments"):
         archives = setting.images()
         given = setting.host(story.place, "94M" if story.full else "26M")
     with progress.step("A single-node Kubernetes: control plane, containerd, kubelet"):
-        story.node.up({objects.SLOT: objects.SLOTS}, progress.say)
-        have = story.node.images()
-        for name, archive in archives.items():
-            if build.reference(name) not in have:
-                progress.say(f"loading {build.reference(name)}")
-                story.node.load_image(archive)
+        story.cluster.up(archives, objects.SLOTS, progress.say)
     with progress.step("Helm chart: CRDs and operator, under PodSecurity restricted and its own RBAC"):
         setting.furnish(story.kubectl, given)
         setting.install(story.kubectl, story.place)
@@ -88,7 +83,7 @@ def serve(story: Story) -> None:
         found = story.kubectl.get("deployment", objects.TARGET, objects.NAMESPACE)
         if found is None:  # a resumed demo must not undo a rewrite
             setting.serve(story.kubectl, objects.REPLICAS)
-        wait_for(lambda: setting.ready_replicas(story.kubectl) > 0, f"{objects.TARGET} has a Ready replica", 600)
+        setting.await_ready(story.kubectl)
 
 
 def measure_demand(story: Story) -> float:
@@ -123,7 +118,8 @@ def ask(story: Story, demand: float) -> None:
         if story.kubectl.get("infdep", objects.TARGET, objects.NAMESPACE) is None:
             story.kubectl.run("apply", "-f", str(manifest))
         story.progress.say(
-            f"p95 TTFT <= {wanted.ttft_ms} ms, p95 ITL <= {wanted.itl_ms} ms, drop <= {objects.MAX_DROP_POINTS} points; "
+            f"p95 TTFT <= {wanted.ttft_ms} ms, p95 ITL <= {wanted.itl_ms} ms, "
+            f"drop <= {objects.MAX_DROP_POINTS} points; "
             f"manifest in {manifest.relative_to(store.REPOSITORY)}"
         )
 
@@ -227,9 +223,9 @@ def rightsizer(story: Story, *arguments: str) -> None:
     print(plugin.run("rightsizer", *arguments), flush=True)
 
 
-def take_down() -> None:
+def take_down(cluster: Own | Given) -> None:
     """Everything the demo made, except the caches."""
-    Node("demo").down()
+    cluster.down()
     setting.clear(setting.Place(folder=FOLDER))
 
 

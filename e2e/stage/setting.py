@@ -104,7 +104,17 @@ def furnish(kubectl: Kubectl, given: objects.Host) -> None:
 def serve(kubectl: Kubectl, replicas: int, limit_s: float = 600) -> None:
     """The target and its Service by ordinary `kubectl apply`; returns when every replica is Ready."""
     kubectl.apply(objects.target(build.reference("engine-cpu"), replicas))
-    wait_for(lambda: ready_replicas(kubectl) == replicas, f"{replicas} replicas of {objects.TARGET} are Ready", limit_s)
+    await_ready(kubectl, limit_s)
+
+
+def await_ready(kubectl: Kubectl, limit_s: float = 600) -> None:
+    """Until every replica the target asks for is Ready."""
+
+    def all_ready() -> bool:
+        found = kubectl.get("deployment", objects.TARGET, objects.NAMESPACE) or {"spec": {}}
+        return bool(ready_replicas(kubectl) == found["spec"].get("replicas"))
+
+    wait_for(all_ready, f"every replica of {objects.TARGET} is Ready", limit_s)
 
 
 def ready_replicas(kubectl: Kubectl) -> int:
