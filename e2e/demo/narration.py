@@ -29,6 +29,8 @@ def _candidates(old: Object, new: Object) -> Iterator[str]:
 def _conditions(old: Object, new: Object) -> Iterator[str]:
     known = {entry["type"]: entry for entry in (old.get("status") or {}).get("conditions") or []}
     for entry in (new.get("status") or {}).get("conditions") or []:
-        earlier = known.get(entry["type"], {})
-        if (entry["status"], entry["reason"]) != (earlier.get("status"), earlier.get("reason")):
+        earlier = known.get(entry["type"])
+        if earlier is None and entry["status"] != "True":
+            continue  # how a condition begins is no news
+        if earlier is None or (entry["status"], entry["reason"]) != (earlier["status"], earlier["reason"]):
             yield f"{entry['type']}={entry['status']} ({entry['reason']})"
