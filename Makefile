@@ -44,9 +44,11 @@ check: $(VENV)/.stamp ## Format, lint, types, import contracts, generated files
 	$(BIN)/lint-imports
 	$(PY) -m rightsizer_operator.resource.crd --check
 	@if git grep -nIE '$(REGISTRY_HOSTS)' -- . ':!Makefile'; then echo 'error: the lines above name a registry host' >&2; exit 1; fi
+	@if git grep -nIE '$(MACHINE_PATHS)'; then echo 'error: the lines above name a path of one machine' >&2; exit 1; fi
 
 # Package and image registries have no place in the tree: lock files and scripts must work behind any mirror.
 REGISTRY_HOSTS := ://[A-Za-z0-9.-]*(pypi|pythonhosted|npmjs|proxy\.golang|sum\.golang|crates|deb\.debian|maven)[A-Za-z0-9.-]*\.(org|io|com)
+MACHINE_PATHS := (^|[^A-Za-z0-9])/(work|farm|root|home|Users)/
 
 bench: $(VENV)/.stamp ## Every benchmark in turn
 	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) "$$file"; done
@@ -68,6 +70,7 @@ requirements: $(VENV)/.stamp ## Compile the lock files again (Python and Go)
 	cd requirements && for name in bootstrap go; do ../$(UV) pip compile $(COMPILE) $$name.in -o $$name.txt; done
 	$(UV) pip compile $(COMPILE) --group dev --all-extras $(MEMBERS:%=%/pyproject.toml) \
 	  --no-emit-package rightsizer-jobs --no-emit-package rightsizer-operator --no-emit-package rightsizer-cli -o requirements/dev.txt
+	UV=$(UV) requirements/compile-images.sh
 	$(PY) -m e2e.embedded lock
 
 COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header
