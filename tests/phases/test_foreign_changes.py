@@ -103,6 +103,55 @@ def test_a_job_is_never_started_beside_a_write() -> None:
     assert village.condition("Applied") == ("True", "Applied")
 
 
+def test_a_replaced_manifest_that_lost_our_mark_is_a_baseline_put_back_too() -> None:
+    village = approved()
+    for _ in range(2):
+        replace_manifest(village)
+        village.settle()
+        assert village.condition("Applied") == ("True", "Applied")
+    before = len(village.applied)
+    replace_manifest(village)
+    village.now -= datetime.timedelta(minutes=50)
+    village.settle()
+    assert village.condition("OwnershipConflict") == ("True", "Reverted")
+    assert len(village.applied) == before
+
+
+def replace_manifest(village: Village) -> None:
+    """``kubectl replace``: the old manifest as it is in a file, without our annotations."""
+    assert village.target is not None
+    village.target["metadata"]["annotations"].pop("rightsizer.dev/applied-proposal")
+    restore_baseline(village)
+
+
+def test_replicas_set_back_by_somebody_are_left_alone_and_said() -> None:
+    village = approved()
+    assert village.target is not None
+    before = len(village.applied)
+    village.target["spec"]["replicas"] = 4
+    village.roll()
+    village.settle()
+    assert village.condition("Applied") == ("False", "Reverted")
+    assert "scale the Deployment to 2" in village.message("Applied")
+    assert village.status.current is not None
+    assert (village.status.current.candidate, village.status.current.gpus) == ("int8", 4)
+    assert len(village.applied) == before
+    village.target["spec"]["replicas"] = 2
+    village.roll()
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
+
+
+def test_while_the_baseline_is_put_back_it_is_what_serves() -> None:
+    village = approved()
+    village.change(updatePolicy={"mode": "Off"})
+    restore_baseline(village)
+    village.settle()
+    assert village.status.current is not None
+    assert (village.status.current.candidate, village.status.current.gpus) == ("as-is", 4)
+    assert not village.message("SLOMet").startswith("observed")
+
+
 def put_template_back(village: Village) -> None:
     """Somebody applies the old manifest, which names no replicas."""
     count = replicas(village)

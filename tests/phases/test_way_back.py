@@ -92,6 +92,24 @@ def test_new_pods_that_are_not_ready_in_time_go_back() -> None:
     assert serves_baseline(village)
 
 
+def test_a_pause_between_the_two_writes_is_not_held_against_the_roll_out() -> None:
+    village = proposed()
+    village.approve()
+    while village.run.status.rollout is None or village.run.status.rollout.step != "Replicas":
+        village.tick()
+        village.play_jobs()
+    assert replicas(village) == 4
+    village.change(paused=True)
+    village.settle()
+    village.now += datetime.timedelta(hours=5)
+    village.settle()
+    assert village.condition("Applied") == ("False", "Paused")
+    village.change(paused=False)
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
+    assert replicas(village) == 2
+
+
 # --- no verdict ---
 
 

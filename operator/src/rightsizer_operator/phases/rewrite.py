@@ -99,10 +99,11 @@ def _forward(now: Moment) -> Rewrite:
 
 def _must_turn(now: Moment) -> str:
     """Why the roll-out failed; empty while it may succeed."""
-    written = now.state.serving_is_proposal
-    if written and now.progress.failed:
+    # Until its write stands nothing can be late: a pause or another manager may hold it up for hours.
+    waited_for = {"Template": now.state.serving_is_proposal, "Replicas": now.state.applied}
+    if now.state.serving_is_proposal and now.progress.failed:
         return f"the roll-out failed: {now.progress.message}"
-    if now.rollout.step in ("Template", "Replicas") and now.overdue:
+    if waited_for.get(now.rollout.step) and now.overdue:
         seconds = now.view.world.settings.rollout_deadline_s
         return f"the new pods were not ready within {seconds} s: {now.progress.message}"
     return ""
@@ -158,9 +159,16 @@ def _verified(now: Moment, part: verify.Part, following: Step) -> Rewrite:
 
 def _applied(now: Moment) -> Rewrite:
     """Steady. Somebody who puts the baseline back is answered twice an hour at most."""
-    if now.state.serving_is_proposal:
+    if now.state.applied:
         text = f"proposal {now.proposal.hash} serves and is verified: {now.rollout.reason}"
         return Rewrite(rollout=now.rollout, hold=Hold("True", reasons.APPLIED, text), phase="Applied")
+    if now.state.serving_is_proposal:
+        # Whoever scales up again may have a reason that cannot wait for an argument.
+        text = (
+            f"proposal {now.proposal.hash} serves, but somebody set the replicas back to {now.state.replicas}, which is "
+            f"left alone; scale the Deployment to {now.proposal.replicas} for the proposal's size"
+        )
+        return Rewrite(rollout=now.rollout, hold=Hold("False", reasons.REVERTED, text), phase="ProposalReady")
     held = gate.permission(now.view, now.proposal)
     if held is not None:
         text = f"the baseline was put back by somebody else; {held.message}"
@@ -228,13 +236,12 @@ def _go_back(now: Moment, why: str, verified: str = "Fail") -> Rewrite:
 
 
 def _write_again(now: Moment, step: Step) -> Rewrite:
-    """The write has not been made, or somebody undid it."""
-    marked = gate.mark(now.view.target) == now.proposal.hash
-    undone = marked and now.state.serving_is_baseline
+    """The write has not been made, or somebody undid it. The mark goes with a replaced manifest, the step does not."""
+    made = now.rollout.step != "Template" or gate.mark(now.view.target) == now.proposal.hash
+    undone = made and now.state.serving_is_baseline and not now.state.serving_is_proposal
     if not undone:
-        return _writing(
-            now.view, now.rollout, _patch(now.view, now.proposal, step), f"the {step.lower()} is being written"
-        )
+        since = now.rollout.model_copy(update={"since": rfc3339(now.view.now)})
+        return _writing(now.view, since, _patch(now.view, now.proposal, step), f"the {step.lower()} is being written")
     recent = tuple(at for at in now.rollout.reasserted_at if _within_hour(at, now.view.now))
     if len(recent) >= REASSERTS_AN_HOUR or len(now.view.status.trials) >= measure.MOST_RECORDS:
         text = (

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rightsizer_operator.actions import Action, EmitEvent
+from rightsizer_operator.phases import gate
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.choose import proof_of
-from rightsizer_operator.phases.gate import Hold
+from rightsizer_operator.phases.gate import Hold, TargetState
 from rightsizer_operator.phases.view import View, settled
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import number, quantity
@@ -112,7 +113,7 @@ def applied_conditions(hold: Hold) -> tuple[Condition, ...]:
 def slo_condition(view: View) -> Condition:
     """From the pods that serve where they were verified, else from the measured baseline at its size."""
     rollout = view.status.rollout
-    if rollout is not None and rollout.step == "Applied" and rollout.verified == "Pass":
+    if rollout is not None and rollout.step == "Applied" and rollout.verified == "Pass" and _live(view).applied:
         return condition("SLOMet", "True", reasons.MET, f"observed on the new pods: {rollout.reason}")
     standing, baseline = view.as_is, view.run.spec.baseline
     if standing.report is None or standing.outcome not in ("Succeeded", "MissedSLO"):
@@ -130,14 +131,19 @@ def slo_condition(view: View) -> Condition:
 
 def current(view: View) -> Configuration:
     """What serves now: the applied proposal, else the baseline at its size, with what was measured of it."""
-    rollout, proposal = view.status.rollout, view.status.proposal
-    if rollout is not None and rollout.step == "Applied" and proposal is not None:
-        if rollout.observed is not None:
-            return rollout.observed
-        standing = view.standing(proposal.candidate)
-        if standing is not None:
-            return figures.configuration(standing, view.basis, engine="", replicas=proposal.replicas)
-    return baseline_configuration(view)
+    rollout, proposal, live = view.status.rollout, view.status.proposal, _live(view)
+    if rollout is None or rollout.step != "Applied" or proposal is None or not live.serving_is_proposal:
+        return baseline_configuration(view)
+    if rollout.observed is not None and rollout.observed.replicas == live.replicas:
+        return rollout.observed
+    standing = view.standing(proposal.candidate)
+    if standing is None:
+        return baseline_configuration(view)
+    return figures.configuration(standing, view.basis, engine="", replicas=live.replicas)
+
+
+def _live(view: View) -> TargetState:
+    return gate.target_state(view.run, view.target)
 
 
 def baseline_configuration(view: View) -> Configuration:
