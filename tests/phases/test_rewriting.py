@@ -6,7 +6,16 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import ApplyTarget
 from rightsizer_operator.phases import advance
 from tests.phases.builders import Object, a_node, a_spec, a_target, some_settings
-from tests.phases.rewrites import BASELINE_ARGS, PLAY, approved, engine, proposed, replicas, verifying
+from tests.phases.rewrites import (
+    BASELINE_ARGS,
+    PLAY,
+    approved,
+    engine,
+    proposed,
+    replicas,
+    serves_baseline,
+    verifying,
+)
 from tests.phases.village import Village
 
 # --- permission ---
@@ -174,6 +183,38 @@ def test_a_conflict_of_the_dry_run_is_said_and_nothing_is_begun() -> None:
     village.perform(step)
     assert village.condition("OwnershipConflict") == ("True", "OwnershipConflict")
     assert "flagger" in village.message("OwnershipConflict")
+
+
+def test_the_way_back_is_tried_unforced_though_the_permission_was_withdrawn_meanwhile() -> None:
+    village = proposed()
+    village.broken_image = "pods crash"
+    village.approve()
+    village.tick()
+    assert len(village.applied) == 1
+    assert village.target is not None
+    village.target["metadata"]["managedFields"] = owned_by("kubectl-client-side-apply")
+    village.change(targetRef={"takeOwnership": False})
+    (action,) = [one for one in advance(village.world()).actions if isinstance(one, ApplyTarget)]
+    assert action.force is False
+    village.settle()
+    assert village.condition("Applied") == ("False", "RolledBack")
+    assert serves_baseline(village)
+
+
+def test_a_conflict_on_the_way_back_is_said_with_what_to_paste() -> None:
+    village = proposed()
+    village.broken_image = "pods crash"
+    village.approve()
+    village.tick()
+    assert village.target is not None
+    village.target["metadata"]["managedFields"] = owned_by("kubectl-client-side-apply")
+    village.change(targetRef={"takeOwnership": False})
+    village.conflicts = ("kubectl-client-side-apply",)
+    step = advance(village.world())
+    assert not [one for one in step.actions if isinstance(one, ApplyTarget)]
+    village.perform(step)
+    assert village.condition("OwnershipConflict") == ("True", "OwnershipConflict")
+    assert "takeOwnership: true" in village.message("OwnershipConflict")
 
 
 # --- room ---

@@ -165,8 +165,8 @@ def _applied(now: Moment) -> Rewrite:
     if now.state.serving_is_proposal:
         # Whoever scales up again may have a reason that cannot wait for an argument.
         text = (
-            f"proposal {now.proposal.hash} serves, but somebody set the replicas back to {now.state.replicas}, which is "
-            f"left alone; scale the Deployment to {now.proposal.replicas} for the proposal's size"
+            f"proposal {now.proposal.hash} serves, but somebody set the replicas back to {now.state.replicas}; they "
+            f"are left alone; scale the Deployment to {now.proposal.replicas} for the proposal's size"
         )
         return Rewrite(rollout=now.rollout, hold=Hold("False", reasons.REVERTED, text), phase="ProposalReady")
     held = gate.permission(now.view, now.proposal)
@@ -300,7 +300,10 @@ def _remembering(view: View, patch: Manifest) -> Manifest:
 
 
 def _writing(view: View, rollout: Rollout, patch: Manifest, text: str, *, back: bool = False) -> Rewrite:
-    """A write, forced only where the ownership check allows it; a conflict of its dry run is said instead."""
+    """A write, forced only where the ownership check allows it; a conflict of its dry run is said instead.
+
+    The way back is tried whatever has been withdrawn since: unforced it only touches what is ours or equal already.
+    """
     phase = "RollingBack" if back else "RollingOut"
     owned = ownership.check(
         view.target,
@@ -308,7 +311,8 @@ def _writing(view: View, rollout: Rollout, patch: Manifest, text: str, *, back: 
         replicas="replicas" in patch["spec"],
         take_ownership=view.accepted.spec.target_ref.take_ownership,
     )
-    conflict = owned.message if not owned.allowed else ", ".join(view.world.conflicts)
+    lost = ", ".join(view.world.conflicts)
+    conflict = owned.message or lost if lost or not (owned.allowed or back) else ""
     if conflict:
         hold = Hold("False", reasons.OWNERSHIP_CONFLICT, conflict, conflict=True)
         stays = view.status.rollout
