@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from rightsizer_cli.arguments import parser
+from rightsizer_cli.result import Result
 from rightsizer_operator.resource.reasons import REASONS
 from rightsizer_operator.settings import JobProfile, Settings
 
@@ -179,3 +180,10 @@ def test_every_reason_that_the_troubleshooting_page_names_is_one() -> None:
     conditions = {"Ready", "Stalled", "Reconciling", "Optimized", "ProposalReady", "Applied", "SLOMet", "Paused"}
     outcomes = {"EngineFailed", "EngineHung", "Void", "Unsupported", "Undecided"}
     assert named - set(REASONS) - conditions - outcomes == set()
+
+
+def test_every_field_of_the_result_is_described() -> None:
+    shown = [field.alias or name for name, field in Result.model_fields.items()]
+    described = first_column("docs/report.md", "## result.json")
+    assert set(shown) - set(described) == {"schemaVersion"}
+    assert set(described) - set(shown) == set()
