@@ -171,6 +171,7 @@ def test_a_name_that_does_not_exist_is_exit_code_3(rightsizer: Rightsizer) -> No
         ("Unable to connect to the server: dial tcp: lookup nowhere: no such host", 5),
         ("error: You must be logged in to the server (Unauthorized)", 5),
         ('error: context "x" does not exist', 5),
+        ("error: stat nowhere: no such file or directory", 5),
         ('E1124 07:28:49.7 1 memcache.go:265] "Unhandled"\nThe connection to the server localhost:8080 was refused', 5),
         ("something nobody has seen", 5),
     ],
@@ -182,6 +183,7 @@ def test_each_way_kubectl_fails_has_its_code_and_no_traceback(
     said = rightsizer("status", "support-chat")
     assert said.code == code
     assert said.err.startswith("error: ")
+    assert "error: error" not in said.err
     assert "Traceback" not in said.err
     assert "memcache" not in said.err
 
@@ -208,6 +210,18 @@ def test_wrong_usage_is_exit_code_2(rightsizer: Rightsizer) -> None:
         rightsizer("approve")
     assert ended.value.code == 2
     assert rightsizer("status", "--watch", "-o", "json").code == 2
+
+
+@pytest.mark.parametrize("name", ["infdep/support-chat", "../support-chat", "Support", "a b", "", "x" * 254])
+def test_what_cannot_be_a_name_is_said_before_the_cluster_is_asked(
+    rightsizer: Rightsizer, cluster: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for words in (["status", name], ["approve", name], ["report", "x", "--run", name], ["status", "-n", name]):
+        with pytest.raises(SystemExit) as ended:
+            rightsizer(*words)
+        assert ended.value.code == 2
+        assert "is no name of an object" in capsys.readouterr().err
+    assert cluster.calls() == []
 
 
 def test_objects_of_another_version_are_refused_with_the_field(rightsizer: Rightsizer, cluster: Any) -> None:

@@ -2,6 +2,7 @@
 stays instant)."""
 
 import argparse
+import re
 
 from rightsizer_cli import __version__
 
@@ -19,7 +20,7 @@ _EXAMPLES = """examples:
 def _connection() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     group = parent.add_argument_group("cluster")
-    group.add_argument("-n", "--namespace", metavar="NAME", help="namespace (default: the context's)")
+    group.add_argument("-n", "--namespace", type=_name, metavar="NAME", help="namespace (default: the context's)")
     group.add_argument("--context", metavar="NAME", help="context of the kubeconfig")
     group.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig file")
     return parent
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     cluster, form = _connection(), _form("table", "json", "yaml")
     _status(commands, cluster, form)
     explain = _one(commands, "explain", "why this configuration, and why not each other candidate", cluster, form)
-    explain.add_argument("--run", metavar="RUN", help="an older OptimizationRun (default: the current one)")
+    explain.add_argument("--run", type=_name, metavar="RUN", help="an older OptimizationRun (default: the current one)")
     _one(commands, "diff", "what the proposal would change in the live Deployment", cluster, form)
     approve = _one(
         commands, "approve", "approve the proposal; the operator then rewrites the Deployment", cluster, form
@@ -54,10 +55,12 @@ def parser() -> argparse.ArgumentParser:
         commands, "report", "the whole result: table, result.json or a self-contained page", cluster,
         _form("table", "html", "json", "yaml"),
     )  # fmt: skip
-    report.add_argument("--run", metavar="RUN", help="an older OptimizationRun (default: the current one)")
+    report.add_argument("--run", type=_name, metavar="RUN", help="an older OptimizationRun (default: the current one)")
     report.add_argument("--file", metavar="PATH", help="write to this file instead of the terminal")
     doctor = commands.add_parser("doctor", parents=[cluster, form], help="what is missing for this cluster to be used")
-    doctor.add_argument("name", nargs="?", metavar="NAME", help="check what this InferenceDeployment needs, too")
+    doctor.add_argument(
+        "name", nargs="?", type=_name, metavar="NAME", help="check what this InferenceDeployment needs, too"
+    )
     return top
 
 
@@ -68,13 +71,15 @@ def _one(
     *parents: argparse.ArgumentParser,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, parents=list(parents), help=text, description=text.capitalize() + ".")
-    command.add_argument("name", metavar="NAME", help="name of the InferenceDeployment")
+    command.add_argument("name", type=_name, metavar="NAME", help="name of the InferenceDeployment")
     return command
 
 
 def _status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", *parents: argparse.ArgumentParser) -> None:
     command = commands.add_parser("status", parents=list(parents), help="what is going on, and what was found")
-    command.add_argument("name", nargs="?", metavar="NAME", help="show one InferenceDeployment with its candidates")
+    command.add_argument(
+        "name", nargs="?", type=_name, metavar="NAME", help="show one InferenceDeployment with its candidates"
+    )
     command.add_argument("-A", "--all-namespaces", action="store_true", help="all namespaces")
     command.add_argument("-w", "--watch", action="store_true", help="keep the screen up to date until Ctrl-C")
     command.add_argument(
@@ -90,3 +95,9 @@ def _seconds(text: str) -> float:
     if not 0.5 <= value <= 3600:
         raise argparse.ArgumentTypeError("between 0.5 and 3600")
     return value
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of an object: lower-case letters, digits, - and .")
+    return text

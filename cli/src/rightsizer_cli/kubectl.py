@@ -40,7 +40,7 @@ _MEANINGS: tuple[tuple[str, int, str], ...] = (
     ),
     (
         r"Unable to connect|refused|no such host|timeout|deadline|no configuration|context|cluster .* does not exist"
-        r"|kubeconfig",
+        r"|kubeconfig|error loading config|no such file",
         UNREACHABLE,
         "Check the cluster with: kubectl cluster-info; choose another with --context or --kubeconfig.",
     ),
@@ -134,7 +134,7 @@ class Kubectl:
 def failure_of(stderr: str) -> Failure:
     """What kubectl said on stderr, as a Failure with its exit code and remedy; unknown words count as unreachable."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _LOG_LINE.match(line)]
-    said = " ".join(lines[-3:]) if lines else "kubectl failed and said nothing"
+    said = " ".join(lines[-3:]).removeprefix("error: ") if lines else "kubectl failed and said nothing"
     for pattern, code, remedy in _MEANINGS:
         if re.search(pattern, said):
             return Failure(code, said, remedy)
