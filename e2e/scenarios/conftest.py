@@ -14,11 +14,12 @@ import pytest
 
 from e2e.embedded import binaries
 from e2e.embedded.node import Node
-from e2e.images import build, store
+from e2e.images import store
 from e2e.scenarios import garbage, scene, story
 from e2e.scenarios.scene import FOLDER, SIZE, SLOTS, Scene
 from e2e.scenarios.witness import Witness
 from e2e.stage import objects, setting
+from e2e.stage.cluster import Own
 from e2e.stage.kubectl import Failed, Kubectl
 
 KEEP = os.environ.get("RIGHTSIZER_E2E_KEEP", "") not in ("", "0")
@@ -41,35 +42,28 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def stage(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iterator[Scene]:
     """The node with the chart, watched."""
-    node, place = Node("scenarios"), setting.Place(folder=FOLDER)
-    kubectl = scene.cluster(node)
+    own, place = Own(node=Node("scenarios")), setting.Place(folder=FOLDER)
     try:
-        furnish(node, place, say)
-        with Witness(node.admin).watching() as witness:
-            yield Scene(node=node, kubectl=kubectl, place=place, witness=witness, say=say)
+        furnish(own, place, say)
+        with Witness(own.node.admin).watching() as witness:
+            yield Scene(kubectl=own.kubectl, place=place, witness=witness, say=say)
     finally:
         if request.session.testsfailed:
-            keep_evidence(kubectl)
+            keep_evidence(own.kubectl)
         if not KEEP:
-            node.down()
+            own.down()
             shutil.rmtree(place.models, ignore_errors=True)
 
 
-def furnish(node: Node, place: setting.Place, say: Callable[[str], None]) -> None:
+def furnish(own: Own, place: setting.Place, say: Callable[[str], None]) -> None:
     binaries.ensure(binaries.NODE)
     archives = setting.images()
     given = setting.host(place, SIZE)
     scene.write_questions(place.models)
     garbage.damaged_weights(SIZE, store.cache_root())
-    node.up({objects.SLOT: SLOTS}, say)
-    have = node.images()
-    for name, archive in archives.items():
-        if build.reference(name) not in have:
-            node.load_image(archive)
-    say("images loaded")
-    kubectl = scene.cluster(node)
-    setting.furnish(kubectl, given)
-    setting.install(kubectl, place)
+    own.up(archives, SLOTS, say)
+    setting.furnish(own.kubectl, given)
+    setting.install(own.kubectl, place)
     say("chart installed")
 
 

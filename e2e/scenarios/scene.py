@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.demo import narration
-from e2e.embedded.node import Node
 from e2e.images import build, store
 from e2e.model import questions
 from e2e.scenarios.witness import Witness
@@ -45,7 +44,6 @@ REWRITE_LIMIT_S = 700
 class Scene:
     """One node with the chart; made once for all scenarios."""
 
-    node: Node
     kubectl: Kubectl
     place: setting.Place
     witness: Witness
@@ -129,10 +127,6 @@ class Scene:
 
         found: Object = wait_for(look, what, limit_s, pause_s=3.0)
         return found
-
-
-def cluster(node: Node) -> Kubectl:
-    return Kubectl(kubeconfig=node.kubeconfig, bin=node.folder / "bin")
 
 
 def target() -> list[Object]:
