@@ -144,7 +144,7 @@ def _feed_forward(text: Mapping[str, Any], layers: int, hidden: int) -> tuple[in
     moe_layers = _moe_layers(text, layers)
     shared = int(text.get("n_shared_experts") or 0) * expert_width
     shared = int(text.get("shared_expert_intermediate_size") or shared)
-    dense = (layers - moe_layers) * matrices * hidden * width
+    dense = (layers - moe_layers) * matrices * hidden * int(text.get("intermediate_size_mlp") or width)
     dense += moe_layers * (matrices * hidden * shared + hidden * experts)
     return dense, moe_layers * experts * matrices * hidden * expert_width, experts, per_token
 
@@ -154,7 +154,8 @@ _PER_TOKEN = ("num_experts_per_tok", "experts_per_token", "num_experts_per_token
 
 
 def _moe_layers(text: Mapping[str, Any], layers: int) -> int:
-    first, step = int(text.get("first_k_dense_replace") or 0), int(text.get("decoder_sparse_step") or 1)
+    first = int(text.get("first_k_dense_replace") or 0)
+    step = int(text.get("decoder_sparse_step") or text.get("interleave_moe_layer_step") or 1)
     dense = len(text.get("mlp_only_layers") or ())
     return max(0, (layers - first) // max(1, step) - dense)
 

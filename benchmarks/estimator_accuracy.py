@@ -1,0 +1,207 @@
+"""How far the estimator is from published measurements: ``python benchmarks/estimator_accuracy.py [--fit]``.
+
+Prints the error of estimated mean TTFT and TPOT against benchmarks/data/measured.csv (778 closed-loop runs), by pair of
+model and GPU and by engine: with the constants in the package, and for every pair with constants fitted on the other
+pairs only (benchmarks/data/estimator_folds.json). ``--fit`` makes both anew; it takes minutes.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rightsizer_operator.sizing.estimate import rows as recorded
+from rightsizer_operator.sizing.estimate import tables
+from rightsizer_operator.sizing.estimate.tables import Efficiencies
+
+HERE = Path(__file__).resolve().parent
+DATA, FOLDS = HERE / "data" / "measured.csv", HERE / "data" / "estimator_folds.json"
+PACKAGED = HERE.parent / "operator/src/rightsizer_operator/sizing/estimate/efficiencies.json"
+TARGET_TPOT, TARGET_TTFT = 0.12, 0.25
+NAMES = {"Llama-3.1-8B-Instruct-FP8": "Llama-3.1-8B", "Llama-3.1-8B-Instruct": "Llama-3.1-8B"}
+
+PRIOR = {
+    "compute": 0.7, "compute_8bit": 0.6, "bandwidth": 0.8, "kv_bandwidth": 0.8, "attention": 0.4, "link": 0.6,
+    "allreduce_us": 8.0, "layer_us": 10.0, "step_ms": 1.0, "sequence_us": 20.0, "request_ms": 20.0, "token_us": 50.0,
+    "drift_tokens": 10.0,
+}  # fmt: skip
+"""What is believed before any row: field/engines.md's figures and common sense."""
+WIDTH = {
+    "compute": 0.15, "compute_8bit": 0.2, "bandwidth": 0.1, "kv_bandwidth": 0.25, "attention": 0.4, "link": 0.5,
+    "allreduce_us": 0.6, "layer_us": 0.6, "step_ms": 0.8, "sequence_us": 1.0, "request_ms": 0.7, "token_us": 0.7,
+    "drift_tokens": 1.0,
+}  # fmt: skip
+"""How far a constant may stray, as the standard deviation of its logarithm."""
+MOST = {"compute": 0.85, "compute_8bit": 0.85, "bandwidth": 0.93, "kv_bandwidth": 0.93, "attention": 0.8, "link": 1.0}
+STRICTNESS = 0.02
+STEPPED = {"SGLang": {"drift_tokens": 0.4}}
+"""Prefill-first batching keeps equal requests in step: a rule of the engine, not fitted (0.4 rounds to none)."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of the file."""
+
+    row: recorded.Row
+    pair: tuple[str, str]
+    ttft_ms: float
+    tpot_ms: float
+
+
+def read(path: Path) -> list[Measured]:
+    """All rows of a file in the format of measured.csv."""
+    found = []
+    with path.open(newline="") as file:
+        for line, record in enumerate(csv.DictReader(file), 2):
+            row = recorded.parsed(record, line)
+            name = row.model.rpartition("/")[2]
+            pair = (NAMES.get(name, name), row.gpu)
+            found.append(Measured(row, pair, float(record["ttft_ms"]), float(record["tpot_ms"])))
+    return found
+
+
+Table = dict[str, Efficiencies]
+
+
+def errors(measured: Measured, table: Table) -> tuple[float, float] | None:
+    """Signed relative errors of TTFT and TPOT; None: refused."""
+    found = recorded.estimate(measured.row, efficiencies=table)
+    if found.ttft_ms is None or found.tpot_ms is None:
+        return None
+    return found.ttft_ms / measured.ttft_ms - 1, found.tpot_ms / measured.tpot_ms - 1
+
+
+def loss(measured: Sequence[Measured], constants: dict[str, float], prior: dict[str, float]) -> float:
+    """Mean absolute errors in units of their targets, pairs weighted by the root of their rows, plus the pull of the
+    prior; an error beyond 80 % counts as 80 %."""
+    by_group = defaultdict(list)
+    table = {engine: Efficiencies(**constants) for engine in {one.row.engine for one in measured}}
+    for one in measured:
+        found = errors(one, table)
+        ttft, tpot = (1.0, 1.0) if found is None else found
+        by_group[one.pair, one.row.engine].append(
+            0.6 * min(1.0, abs(ttft)) / TARGET_TTFT + min(0.8, abs(tpot)) / TARGET_TPOT
+        )
+    weight = sum(math.sqrt(len(group)) for group in by_group.values())
+    fit = sum(sum(group) / math.sqrt(len(group)) for group in by_group.values()) / weight
+    pull = sum((math.log(constants[name] / prior[name]) / WIDTH[name]) ** 2 for name in prior)
+    return fit + STRICTNESS * pull
+
+
+def fitted(
+    measured: Sequence[Measured], prior: dict[str, float], fixed: dict[str, float], rounds: int
+) -> dict[str, float]:
+    """Constants by coordinate search from the prior; ``fixed`` ones are not searched."""
+    current = {**prior, **fixed}
+    prior = dict(current)
+    best, stride = loss(measured, current, prior), {name: WIDTH[name] for name in prior if name not in fixed}
+    for _ in range(rounds):
+        for name in stride:
+            before = best
+            for sign in (1, -1):
+                while True:
+                    moved = min(MOST.get(name, 1e9), current[name] * math.exp(sign * stride[name]))
+                    tried = loss(measured, {**current, name: moved}, prior) if moved != current[name] else best
+                    if tried >= best - 1e-6:
+                        break
+                    current[name], best = moved, tried
+                if best < before:
+                    break
+            stride[name] *= 0.9 if best < before else 0.5
+    return current
+
+
+def constants_for(measured: Sequence[Measured], thin: int) -> dict[str, dict[str, float]]:
+    """By engine: first what is common to all engines, then each engine's own, pulled to the common ones. Every
+    ``thin``-th row."""
+    common = fitted(list(measured)[:: 2 * thin], PRIOR, {}, 4)
+    found = {}
+    for engine in ("VLLM", "TensorRTLLM", "SGLang"):
+        own = [one for one in measured if one.row.engine == engine][::thin]
+        fixed = STEPPED.get(engine, {})
+        found[engine] = fitted(own, common, fixed, 6) if own else {**common, **fixed}
+        print(f"  {engine}: {len(own)} rows", file=sys.stderr, flush=True)
+    return found
+
+
+def rounded(constants: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {key: {name: float(f"{value:.4g}") for name, value in own.items()} for key, own in constants.items()}
+
+
+def table_of(constants: dict[str, dict[str, float]]) -> Table:
+    return {engine: Efficiencies(**own) for engine, own in constants.items()}
+
+
+def pairs_of(measured: Sequence[Measured]) -> list[tuple[str, str]]:
+    return sorted({one.pair for one in measured})
+
+
+def fit(measured: Sequence[Measured], thin: int) -> None:
+    """Writes the folds and the packaged constants."""
+    folds = {}
+    for pair in pairs_of(measured):
+        print(f"without {pair}", file=sys.stderr, flush=True)
+        folds["/".join(pair)] = rounded(constants_for([one for one in measured if one.pair != pair], thin))
+    about = f"fitted {datetime.date.today()} without the named pair: benchmarks/estimator_accuracy.py --fit"
+    FOLDS.write_text(json.dumps({"about": about, "folds": folds}, indent=1) + "\n")
+    print("on all rows", file=sys.stderr, flush=True)
+    about = f"fitted {datetime.date.today()} on all rows of benchmarks/data/measured.csv; see docs/estimator.md"
+    document = {"about": about, "efficiencies": rounded(constants_for(measured, thin))}
+    PACKAGED.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def report(title: str, measured: Sequence[Measured], table_for: Callable[[Measured], Table]) -> None:
+    """One line for each pair and engine, and one for all."""
+    print(f"\n{title}\n")
+    print("| model | GPU | engine | rows | refused | TPOT mean abs. | TPOT bias | TTFT mean abs. | TTFT median | bias |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    groups = defaultdict(list)
+    for one in measured:
+        groups[*one.pair, one.row.engine].append(errors(one, table_for(one)))
+    for (model, gpu, engine), found in sorted(groups.items()):
+        print(_line(f"{model} | {gpu} | {engine}", found))
+    print(_line("**VLLM and TensorRTLLM** | | ", sum((v for k, v in groups.items() if k[2] != "SGLang"), [])))
+    print(_line("**all** | | ", sum(groups.values(), [])))
+
+
+def _line(title: str, found: Sequence[tuple[float, float] | None]) -> str:
+    known = [one for one in found if one is not None]
+    count = max(1, len(known))
+    ttft, tpot = [one[0] for one in known], [one[1] for one in known]
+    mean = [sum(abs(value) for value in values) / count for values in (tpot, ttft)]
+    median = sorted(abs(value) for value in ttft)[count // 2]
+    return (
+        f"| {title} | {len(found)} | {len(found) - len(known)} | {mean[0]:.1%} | {sum(tpot) / count:+.1%} "
+        f"| {mean[1]:.1%} | {median:.1%} | {sum(ttft) / count:+.1%} |"
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--fit", action="store_true", help="fit all constants anew")
+    options.add_argument("--thin", type=int, default=2, help="fit on every n-th row (default: 2)")
+    options.add_argument("--rows", type=Path, default=DATA, help="other recordings in the same format")
+    given = options.parse_args()
+    measured = read(given.rows)
+    if given.fit:
+        fit(measured, given.thin)
+    began = time.process_time()
+    packaged = table_of(json.loads(PACKAGED.read_text())["efficiencies"])
+    report("Constants of the package", measured, lambda _: packaged)
+    spent = time.process_time() - began
+    if given.rows == DATA:
+        folds = {pair: table_of(own) for pair, own in json.loads(FOLDS.read_text())["folds"].items()}
+        title = "Leave one pair out: each pair with constants fitted on the other pairs"
+        report(title, measured, lambda one: folds["/".join(one.pair)])
+    print(f"\n{len(measured)} rows in {spent:.1f} CPU seconds; {datetime.date.today()}")
+
+
+if __name__ == "__main__":
+    main()

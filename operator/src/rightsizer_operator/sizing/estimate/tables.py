@@ -1,0 +1,172 @@
+"""The dated tables inside the package: GPUs, published models, engines and their fitted efficiencies. Called by the
+CLI and the benchmark.
+
+A table of the user's own may be laid over each (docs/estimator.md). An unknown GPU is None, not an error: it can be
+measured, only not estimated.
+"""
+
+import functools
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rightsizer_operator.sizing.estimate import model_facts
+from rightsizer_operator.sizing.estimate.failures import NotEstimable
+from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuFacts:
+    """One accelerator product. TFLOPS are dense; 0: it has no such arithmetic."""
+
+    name: str
+    memory_gib: float
+    bandwidth_gbs: float
+    bf16_tflops: float
+    fp8_tflops: float
+    int8_tflops: float
+    fp4_tflops: float
+    link_gbs: float
+    compute_capability: str
+    price_hourly: str | None = None
+
+    def tflops(self, arithmetic: str) -> float:
+        """Of a format; BF16's where there is no faster arithmetic for it (weights are then widened first)."""
+        fast = {"FP8": self.fp8_tflops, "INT8": self.int8_tflops, "FP4": self.fp4_tflops}.get(arithmetic, 0.0)
+        return max(fast, self.bf16_tflops)
+
+
+def _read(name: str) -> Any:
+    return json.loads(importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@functools.cache
+def _gpus() -> dict[str, GpuFacts]:
+    return gpu_table(_read("gpus.json"))
+
+
+def gpu_table(table: Mapping[str, Any]) -> dict[str, GpuFacts]:
+    """Facts by plain name and alias, of a document like gpus.json; raises NotEstimable with the field at fault."""
+    found = {}
+    for index, entry in enumerate(table.get("gpus", ())):
+        facts = _gpu(entry, f"gpus[{index}]")
+        for name in (facts.name, *entry.get("aliases", ())):
+            found[_plain(name)] = facts
+    return found
+
+
+def _gpu(entry: Mapping[str, Any], where: str) -> GpuFacts:
+    given = {field.name: entry[field.name] for field in fields(GpuFacts) if field.name in entry}
+    for field in ("name", "memory_gib", "bandwidth_gbs", "bf16_tflops", "link_gbs", "compute_capability"):
+        if field not in given:
+            raise NotEstimable(f"{where}.{field}", "is missing", "Write it as gpus.json inside the package does.")
+    for field in ("memory_gib", "bandwidth_gbs", "bf16_tflops", "link_gbs"):
+        if isinstance(given[field], bool) or not isinstance(given[field], int | float) or given[field] <= 0:
+            raise NotEstimable(f"{where}.{field}", f"{given[field]!r} is no positive number", "Correct the GPU table.")
+    return GpuFacts(**{"fp8_tflops": 0.0, "int8_tflops": 0.0, "fp4_tflops": 0.0, **given})
+
+
+def gpu(name: str, more: Mapping[str, GpuFacts] | None = None) -> GpuFacts | None:
+    """Facts of a product, as node labels (NVIDIA-H100-80GB-HBM3) or recordings (h100_sxm) name it; None: unknown."""
+    plain = _plain(name.removesuffix("-SHARED"))
+    return (more or {}).get(plain) or _gpus().get(plain)
+
+
+@functools.cache
+def _models() -> dict[str, Mapping[str, Any]]:
+    entries = _read("models.json")["models"]
+    return {_plain(name): entry["config"] for entry in entries for name in (entry["name"], *entry["aliases"])}
+
+
+@functools.cache
+def published_model(name: str) -> ModelFacts | None:
+    """Facts of a model by its published name (the part after the slash counts); None: not in the table."""
+    config = _models().get(_plain(name.rpartition("/")[2]))
+    return None if config is None else model_facts.from_config(config, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiencies:
+    """What an engine reaches of a GPU's data sheet, and what it costs beside: fitted, not measured piece by piece."""
+
+    compute: float
+    """Share of the BF16 peak that large matrix products reach."""
+    compute_8bit: float
+    """Share of the FP8, INT8 or FP4 peak."""
+    bandwidth: float
+    """Share of the memory bandwidth at which weights are read."""
+    kv_bandwidth: float
+    """Share of the memory bandwidth at which the KV cache is read."""
+    attention: float
+    """Share of the BF16 peak in prefill attention."""
+    link: float
+    """Share of the link bandwidth in all-reduce."""
+    allreduce_us: float
+    """Latency of one all-reduce."""
+    layer_us: float
+    """Launch gaps of one layer in one step."""
+    step_ms: float
+    """Scheduling and sampling of one step."""
+    sequence_us: float
+    """Of one running sequence in one step."""
+    request_ms: float
+    """From the client to the scheduler and back: once a request."""
+    token_us: float
+    """Of one output token in the front end, beside the steps: it bounds the token rate of one API server."""
+    drift_tokens: float
+    """How far requests of equal length drift apart in a closed loop, in output tokens either way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRules:
+    """How an engine makes batches, by its defaults."""
+
+    name: str
+    policy: str
+    """Mixed: prefill chunks ride with decodes. Whole: prompts uncut, with decodes. First: decodes wait for prefill."""
+    batched_tokens: int
+    sequences: int
+    memory_share: float
+    """Of the GPU's memory; OfFree: of what weights leave free."""
+    of_free: bool
+    reserves: bool
+    """Whether a request is let in only when its whole answer fits; else it may be preempted."""
+
+
+ENGINES = {
+    "VLLM": EngineRules(
+        name="VLLM", policy="Mixed", batched_tokens=8192, sequences=1024, memory_share=0.92, of_free=False,
+        reserves=False,
+    ),
+    "TensorRTLLM": EngineRules(
+        name="TensorRTLLM", policy="Whole", batched_tokens=8192, sequences=2048, memory_share=0.9, of_free=True,
+        reserves=True,
+    ),
+    "SGLang": EngineRules(
+        name="SGLang", policy="First", batched_tokens=8192, sequences=1024, memory_share=0.83, of_free=False,
+        reserves=True,
+    ),
+}  # fmt: skip
+
+
+def efficiency_table(table: Mapping[str, Any]) -> dict[str, Efficiencies]:
+    """Efficiencies by ``engine`` or ``engine/GPU`` of a document like efficiencies.json."""
+    return {key: Efficiencies(**value) for key, value in table["efficiencies"].items()}
+
+
+@functools.cache
+def _efficiencies() -> dict[str, Efficiencies]:
+    return efficiency_table(_read("efficiencies.json"))
+
+
+def efficiencies(engine: str, gpu_name: str, table: Mapping[str, Efficiencies] | None = None) -> Efficiencies:
+    """Of that pair, else of the engine on any GPU."""
+    known = _efficiencies() if table is None else table
+    return known.get(f"{engine}/{gpu_name}") or known[engine]
