@@ -141,10 +141,16 @@ def test_the_older_of_two_resources_goes_on() -> None:
     assert village.condition("Stalled")[0] == "False"
 
 
+def warned(village: Village) -> list[str]:
+    """Reasons of the warnings so far: each note is told once."""
+    return [event.reason for event in village.events if event.type == "Warning"]
+
+
 def test_without_a_price_cost_is_left_out_and_said() -> None:
     village = Village(spec=a_spec(cost={"gpuHourly": None}))
     village.settle()
-    assert village.condition("Ready") == ("True", "PriceMissing")
+    assert village.condition("Ready") == ("True", "Accepted")
+    assert warned(village) == ["PriceMissing"]
     assert "spec.cost.gpuHourly" in village.message("Ready")
     proposal = village.status.proposal
     assert proposal is not None
@@ -166,7 +172,8 @@ def test_the_operators_price_list_is_used_by_type() -> None:
 def test_a_margin_that_the_questions_cannot_resolve_is_said_with_their_number() -> None:
     village = Village(spec=a_spec(quality={"maxDropPoints": "0.5", "questionSet": {"questions": 900}}))
     village.tick()
-    assert village.condition("Ready") == ("True", "MarginUnresolvable")
+    assert village.condition("Ready") == ("True", "Accepted")
+    assert warned(village) == ["MarginUnresolvable"]
     assert "14839 are needed" in village.message("Ready")
 
 
@@ -175,7 +182,8 @@ def test_an_unknown_gpu_product_is_said() -> None:
     spec = a_spec(accelerator={"resource": "nvidia.com/gpu", "type": None})
     village = Village(spec=spec, target=a_target(resources=limits))
     village.tick()
-    assert village.condition("Ready") == ("True", "AcceleratorTypeUnknown")
+    assert village.condition("Ready") == ("True", "Accepted")
+    assert warned(village) == ["AcceleratorTypeUnknown"]
     assert "spec.accelerator.type" in village.message("Ready")
 
 

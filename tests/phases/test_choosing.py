@@ -9,7 +9,7 @@ import pytest
 from rightsizer_jobs.contract import CompressAssignment, TrialAssignment
 from rightsizer_operator.phases import observe
 from tests.phases.builders import SLOT, a_node, a_report, a_spec, a_target, some_settings
-from tests.phases.village import Village, capacities
+from tests.phases.village import Village, a_job_pod, capacities
 
 
 def settled(script: Any = None, **changes: Any) -> Village:
@@ -297,6 +297,35 @@ def test_a_trial_never_displaces_serving_pods_and_says_how_many_it_needs() -> No
     assert village.condition("Optimized") == ("Unknown", "AcceleratorsUnavailable")
     assert f"needs 1 free {SLOT} on one node; at most 0 are free" in village.status.activity
     village.nodes = [a_node(slots=5)]
+    village.settle()
+    assert village.condition("ProposalReady")[0] == "True"
+
+
+def test_where_nodes_cannot_be_read_the_scheduler_decides_and_its_words_are_told() -> None:
+    village = Village(nodes=None)
+    for _ in range(4):
+        village.tick()
+    (name,) = village.created_jobs
+    assert "may not list nodes" in village.message("Ready")
+    assert village.condition("Optimized") == ("Unknown", "Measuring")
+    waiting = a_job_pod(village.jobs[name], village.now, village.now, {"phase": "Pending"})
+    text = f"0/3 nodes are available: 3 Insufficient {SLOT}."
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+    waiting["status"] = {"phase": "Pending", "conditions": [unscheduled]}
+    village.pods[name] = waiting
+    village.tick()
+    assert village.condition("Optimized") == ("Unknown", "AcceleratorsUnavailable")
+    assert text in village.status.activity
+    del village.pods[name]
+    village.settle()
+    assert village.condition("ProposalReady")[0] == "True"
+    village.approve()
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
+
+
+def test_thousands_of_accelerators_are_counted_as_the_api_server_writes_them() -> None:
+    village = Village(nodes=[a_node(status={"allocatable": {SLOT: "1k"}})])
     village.settle()
     assert village.condition("ProposalReady")[0] == "True"
 

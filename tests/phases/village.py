@@ -51,7 +51,7 @@ class Village:
     script: Script = field(default_factory=lambda: capacities(as_is=2.5, int8=4.0, int4=3.0))
     settings: Settings = field(default_factory=builders.some_settings)
     target: Object | None = field(default_factory=builders.a_target)
-    nodes: list[Object] = field(default_factory=lambda: [builders.a_node()])
+    nodes: list[Object] | None = field(default_factory=lambda: [builders.a_node()])
     claim: Object | None = field(default_factory=builders.a_claim)
     rivals: tuple[Rival, ...] = ()
     scalers: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Village:
             replica_sets=tuple(copy.deepcopy(self.replica_sets)),
             scalers=self.scalers,
             claim=self.claim,
-            nodes=tuple(self.nodes),
+            nodes=None if self.nodes is None else tuple(self.nodes),
             accelerators_used={"node": self.used()},
             run=run,
             run_names=tuple((one.name, one.uid, one.created) for one in self.runs.values()),

@@ -68,7 +68,8 @@ class World:
     """HPAs and ScaledObjects that scale the target, as kind/name."""
     claim: Object | None = None
     """The modelCache PersistentVolumeClaim."""
-    nodes: tuple[Object, ...] = ()
+    nodes: tuple[Object, ...] | None = ()
+    """None: the operator may not read nodes (namespaced install); the scheduler alone knows where there is room."""
     accelerators_used: dict[str, int] = field(default_factory=dict)
     """Requested accelerators of the resource by node name, over all pods that are not finished; those that no node has
     yet count under the empty name. At most 10 seconds old."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rightsizer_operator.cluster.port import NODES, PODS, Cluster, Object, Refused, listed
+from rightsizer_operator.resource.base import count
 
 FRESH_S = 10.0
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
@@ -18,7 +19,8 @@ UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 class Capacity:
     """``requested``: by node name, then by extended resource; pods that no node has yet count under the empty name."""
 
-    nodes: tuple[Object, ...] = ()
+    nodes: tuple[Object, ...] | None = ()
+    """None: they may not be read."""
     requested: dict[str, Counter[str]] = field(default_factory=dict)
 
     def used(self, resource: str) -> dict[str, int]:
@@ -46,11 +48,11 @@ class CapacityReader:
         """A Job was created or deleted: what is known no longer holds."""
         self._read_at = float("-inf")
 
-    async def _nodes(self) -> tuple[Object, ...]:
+    async def _nodes(self) -> tuple[Object, ...] | None:
         try:
             return tuple(trimmed(node) for node in await listed(self._cluster, NODES, ""))
         except Refused:  # a namespaced install may not read nodes
-            return ()
+            return None
 
     async def _requested(self) -> dict[str, Counter[str]]:
         totals: dict[str, Counter[str]] = {}
@@ -97,4 +99,4 @@ def _sum(containers: Iterable[Object]) -> Counter[str]:
 def _extended(container: Object) -> Counter[str]:
     resources = container.get("resources") or {}
     wanted = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return Counter({name: int(amount) for name, amount in wanted.items() if "/" in name and str(amount).isdigit()})
+    return Counter({name: number for name, amount in wanted.items() if "/" in name and (number := count(amount))})

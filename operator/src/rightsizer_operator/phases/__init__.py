@@ -97,7 +97,7 @@ def _plan(world: World, accepted: Accepted) -> Step:
         conditions=conditions,
         run=name,
         applied_run=_applied_run(world),
-        actions=actions,
+        actions=(*actions, *summary.note_events(world, accepted)),
         wake_after_s=300.0 if accepted.spec.paused else 0.5,
     )
     return summary.step(world, told)
@@ -122,7 +122,7 @@ def _supersede(world: World, accepted: Accepted, run: OptimizationRun, reason: s
         conditions=conditions,
         run=run.name,
         applied_run=_applied_run(world),
-        actions=measure.stop_all(world),
+        actions=(*measure.stop_all(world), *summary.note_events(world, accepted)),
         run_status=status,
         wake_after_s=2.0,
     )
@@ -144,6 +144,7 @@ def _search(view: View) -> Step:
     if measure.busy(view.world):
         phase, text = measure.activity(view)
         reason = {"Compressing": reasons.COMPRESSING, "Certifying": reasons.CERTIFYING}.get(phase, reasons.MEASURING)
+        reason = reasons.ACCELERATORS_UNAVAILABLE if measure.starved(view) else reason
         return _searching(view, Wait(phase=phase, reason=reason, activity=text, wake_after_s=15.0))
     move = measure.next_trial(view) or choose.next_choice(view)
     if isinstance(move, Propose):
@@ -242,7 +243,12 @@ def _told(
         proposal=summary.proposal(view),
         run=view.run.name,
         applied_run=applied,
-        actions=(*measure.tidy(view.world, view.run), *actions, *watch.surplus(view.world, view.run.name, applied)),
+        actions=(
+            *measure.tidy(view.world, view.run),
+            *actions,
+            *watch.surplus(view.world, view.run.name, applied),
+            *summary.note_events(view.world, view.accepted),
+        ),
         run_status=status,
         wake_after_s=wake_after_s,
     )

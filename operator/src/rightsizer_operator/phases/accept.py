@@ -66,7 +66,7 @@ def accept(world: World) -> Accepted | Problem:
         return problem
     type_, type_note = _accelerator_type(world, spec)
     price = cost.price_of(spec, type_, world.settings.prices)
-    notes = (_price_note(spec, type_, price), type_note, _margin_note(spec))
+    notes = (_nodes_note(world), _price_note(spec, type_, price), type_note, _margin_note(spec))
     return Accepted(
         spec=spec, target=target, baseline=snapshot, accelerator_type=type_, gpu_hourly=price,
         notes=tuple(note for note in notes if note is not None),
@@ -233,7 +233,7 @@ def _accelerator_type(world: World, spec: InferenceDeploymentSpec) -> tuple[str,
     if spec.accelerator.type:
         return spec.accelerator.type, None
     used = {pod.get("spec", {}).get("nodeName") for pod in world.target_pods}
-    nodes = [node for node in world.nodes if node.get("metadata", {}).get("name") in used]
+    nodes = [node for node in world.nodes or () if node.get("metadata", {}).get("name") in used]
     products = sorted({node["metadata"].get("labels", {}).get(PRODUCT_LABEL, "") for node in nodes} - {""})
     if len(products) == 1:
         return products[0], None
@@ -243,6 +243,16 @@ def _accelerator_type(world: World, spec: InferenceDeploymentSpec) -> tuple[str,
     return "", Problem(
         reasons.ACCELERATOR_TYPE_UNKNOWN,
         f"the accelerator product is unknown ({found} {PRODUCT_LABEL}); set spec.accelerator.type.",
+    )
+
+
+def _nodes_note(world: World) -> Problem | None:
+    if world.nodes is not None:
+        return None
+    return Problem(
+        reasons.NODES_UNREADABLE,
+        "the operator may not list nodes: whether accelerators are free is left to the scheduler, and a trial's pod "
+        "waits for them; have the ServiceAccount allowed to list nodes (rbac.clusterScoped of the chart).",
     )
 
 

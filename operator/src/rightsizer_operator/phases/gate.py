@@ -178,7 +178,7 @@ def _growth(view: View, proposal: RunProposal) -> Hold | None:
     return Hold("False", reasons.NO_SPARE_ACCELERATORS, f"{more} more replicas are needed: {lacking}")
 
 
-def _free(view: View) -> tuple[dict[str, int], str]:
+def _free(view: View) -> tuple[room.Free, str]:
     resource = view.run.spec.accepted.accelerator.resource
     return room.free_by_node(view.world, resource, room.pod_spec_of(view.target)), resource
 

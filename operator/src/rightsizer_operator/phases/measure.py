@@ -13,8 +13,9 @@ from rightsizer_operator.phases.accept import PRODUCT_LABEL, Accepted
 from rightsizer_operator.phases.moves import Conclude, Move, Start, Wait
 from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource import reasons
+from rightsizer_operator.resource.base import count
 from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, Serving, TrialRecord
-from rightsizer_operator.sizing import budget, verdicts
+from rightsizer_operator.sizing import budget, figures, verdicts
 from rightsizer_operator.sizing.verdicts import AS_IS, Standing
 from rightsizer_operator.world import Object, OptimizationRun, World
 
@@ -79,6 +80,12 @@ def activity(view: View) -> tuple[str, str]:
             return "Certifying", f"{certify_words(view, assignment.candidate, assignment.rate_rps or 0.0)}, {when}"
         return "Verifying", f"the new pods are being verified at {assignment.rate_rps or 0:g} requests/s, {when}"
     return "Measuring", "waiting for the pods of the last Job to end"
+
+
+def starved(view: View) -> bool:
+    """Whether the scheduler finds no free accelerator for the Job's pod."""
+    resource = view.run.spec.baseline.accelerator_resource or view.run.spec.accepted.accelerator.resource
+    return any(f"Insufficient {resource}" in observe.unscheduled(pod) for pod in view.world.job_pods)
 
 
 def next_trial(view: View) -> Move | None:
@@ -173,10 +180,9 @@ def explore_words(view: View, candidate: str) -> str:
     standing = view.standing(candidate)
     if standing is None:
         return f"trial of {candidate}"
-    count = standing.gpus_per_replica
     return (
         f"trial {index} of {len(tried)}: {candidate} ({standing.candidate.engine} {standing.candidate.precision}) on "
-        f"{count} accelerator{'s' if count != 1 else ''} is measured for quality and capacity"
+        f"{figures.counted(standing.gpus_per_replica, 'accelerator')} is measured for quality and capacity"
     )
 
 
@@ -195,7 +201,8 @@ def _record(world: World, run: OptimizationRun, job: Object) -> TrialRecord | No
         accelerator_type=run.spec.accelerator_type,
         accelerator_resource=resource,
         products={
-            node["metadata"]["name"]: node["metadata"].get("labels", {}).get(PRODUCT_LABEL, "") for node in world.nodes
+            node["metadata"]["name"]: node["metadata"].get("labels", {}).get(PRODUCT_LABEL, "")
+            for node in world.nodes or ()
         },
     )
     return observe.record_of(job, world.job_pods, limits, world.now)
@@ -246,7 +253,7 @@ def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:
 def _compress(view: View, artefact: Artefact) -> Move:
     profile = view.world.settings.compress.resources
     resource = view.run.spec.accepted.accelerator.resource
-    accelerators = int((profile.get("limits") or {}).get(resource, 0))
+    accelerators = count((profile.get("limits") or {}).get(resource, 0))
     waiting = without_room(view, accelerators, "Compressing", f"compressing {artefact.name}")
     if waiting is not None:
         return waiting
@@ -319,4 +326,7 @@ def _artefact_words(view: View, name: str) -> str:
 def _when(pods: list[Object]) -> str:
     """Absolute, so that the sentence does not change while nothing happens."""
     starts = [pod["status"]["startTime"] for pod in pods if pod.get("status", {}).get("startTime")]
-    return f"since {min(starts)}" if starts else "its pod has not started yet"
+    if starts:
+        return f"since {min(starts)}"
+    waits = next((text for pod in pods if (text := observe.unscheduled(pod))), "")
+    return f"its pod waits for a node: {waits}" if waits else "its pod has not started yet"

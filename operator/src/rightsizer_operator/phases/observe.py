@@ -21,7 +21,7 @@ from rightsizer_jobs.contract import (
     load_report,
 )
 from rightsizer_operator.manifests import jobs
-from rightsizer_operator.resource.base import quantity
+from rightsizer_operator.resource.base import count, quantity
 from rightsizer_operator.resource.conditions import rfc3339
 from rightsizer_operator.resource.run import TrialRecord
 from rightsizer_operator.world import Object
@@ -273,14 +273,19 @@ def _without_result(job: Object, pods: Sequence[Object], limits: Limits, now: da
     return None
 
 
+def unscheduled(pod: Object) -> str:
+    """Why the scheduler finds no node for the pod; empty where it did, or has not looked yet."""
+    for found in pod.get("status", {}).get("conditions") or []:
+        if found.get("type") == "PodScheduled" and found.get("status") == "False":
+            return f"{found.get('reason', '')}: {found.get('message', '')}"
+    return ""
+
+
 def _pending_reason(pods: Sequence[Object]) -> str:
     if not pods:
         return "the Job has no pod (quota or admission: see the events of the Job)"
-    for pod in pods:
-        for found in pod.get("status", {}).get("conditions") or []:
-            if found.get("type") == "PodScheduled" and found.get("status") == "False":
-                return f"{found.get('reason', '')}: {found.get('message', '')}"
-    return "its volumes or sandbox could not be prepared (see the events of the pod)"
+    waits = next((text for pod in pods if (text := unscheduled(pod))), "")
+    return waits or "its volumes or sandbox could not be prepared (see the events of the pod)"
 
 
 # --- reading pods ---
@@ -332,7 +337,7 @@ def _pod_spec(job: Object) -> Object:
 def _limit(container: Object, resource: str) -> int:
     resources = container.get("resources") or {}
     value: Any = (resources.get("limits") or {}).get(resource) or (resources.get("requests") or {}).get(resource) or 0
-    return int(value)
+    return count(value)
 
 
 def _first_line(error: Exception) -> str:

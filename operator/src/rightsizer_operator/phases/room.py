@@ -6,15 +6,21 @@ Counts what the scheduler counts (node selector, taints, readiness); affinity is
 
 from collections.abc import Mapping
 
+from rightsizer_operator.resource.base import count
 from rightsizer_operator.world import Object, World
 
+Free = Mapping[str, int] | None
+"""Free accelerators by node; None where nodes cannot be read: then the scheduler decides."""
 
-def free_by_node(world: World, resource: str, pod_spec: Object) -> dict[str, int]:
+
+def free_by_node(world: World, resource: str, pod_spec: Object) -> Free:
     """Free accelerators by node on which such a pod could run."""
+    if world.nodes is None:
+        return None
     free = {}
     for node in world.nodes:
         name = node["metadata"]["name"]
-        total = int((node.get("status", {}).get("allocatable") or {}).get(resource, 0))
+        total = count((node.get("status", {}).get("allocatable") or {}).get(resource, 0))
         if total and _usable(node, pod_spec):
             free[name] = max(0, total - world.accelerators_used.get(name, 0))
     return free
@@ -26,14 +32,14 @@ def pod_spec_of(target: Object) -> Object:
     return found
 
 
-def fits(free: Mapping[str, int], accelerators: int, pods: int = 1) -> bool:
+def fits(free: Free, accelerators: int, pods: int = 1) -> bool:
     """Whether that many pods fit beside what runs, each on one node. Pods without accelerators always fit."""
-    if accelerators <= 0:
+    if accelerators <= 0 or free is None:
         return True
-    return sum(count // accelerators for count in free.values()) >= pods
+    return sum(there // accelerators for there in free.values()) >= pods
 
 
-def shortage(free: Mapping[str, int], accelerators: int, resource: str, pods: int = 1) -> str:
+def shortage(free: Free, accelerators: int, resource: str, pods: int = 1) -> str:
     """What is needed and what there is, in words."""
     needed = f"{accelerators} free {resource} on one node"
     if pods > 1:

@@ -80,10 +80,20 @@ def accepted_conditions(world: World, accepted: Accepted) -> tuple[Condition, ..
     )
     message = ". ".join([text, *(note.message for note in notes)])
     return (
-        condition("Ready", "True", notes[0].reason if notes else reasons.ACCEPTED, message),
+        condition("Ready", "True", reasons.ACCEPTED, message),
         condition("Stalled", "False", reasons.NOT_STALLED),
         paused_condition(world, accepted.spec.paused),
     )
+
+
+def note_events(world: World, accepted: Accepted) -> tuple[EmitEvent, ...]:
+    """A warning for each note that Ready's message did not hold before."""
+    before = find(world.infdep.status.conditions, "Ready")
+    said = before.message if before is not None else ""
+    return tuple(
+        EmitEvent(type="Warning", reason=note.reason, message=note.message[:1000])
+        for note in accepted.notes if note.message not in said
+    )  # fmt: skip
 
 
 def paused_condition(world: World, paused: bool) -> Condition:

@@ -85,6 +85,16 @@ def number(quantity: str) -> float:
     return float(Decimal(quantity))
 
 
+_COUNT = re.compile(r"([0-9]{1,9})(k|M|Ki|Mi)?")
+_SUFFIX = {"": 1, "k": 10**3, "M": 10**6, "Ki": 2**10, "Mi": 2**20}
+
+
+def count(amount: object) -> int:
+    """A whole Kubernetes quantity, as of an extended resource: the API server writes 1000 as ``1k``. 0 for others."""
+    found = _COUNT.fullmatch(str(amount))
+    return int(found[1]) * _SUFFIX[found[2] or ""] if found else 0
+
+
 def quantity(value: float, digits: int = 3) -> str:
     """A non-negative float as a Quantity with at most ``digits`` decimals.
 

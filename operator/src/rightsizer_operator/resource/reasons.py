@@ -196,6 +196,12 @@ ACCELERATORS_UNAVAILABLE = _reason(
     "Not enough accelerators are free for the next Job; trials never displace serving pods.",
     "Free or add the stated number of accelerators; the run waits.",
 )
+NODES_UNREADABLE = _reason(
+    _INPUT,
+    "NodesUnreadable",
+    "The operator may not list nodes: whether accelerators are free is left to the scheduler.",
+    "Have the operator's ServiceAccount allowed to list nodes (rbac.clusterScoped of the chart).",
+)
 ACCELERATOR_TYPE_UNKNOWN = _reason(
     _INPUT,
     "AcceleratorTypeUnknown",
@@ -229,7 +235,7 @@ BUDGET_EXHAUSTED = _reason(
     _SEARCH,
     "BudgetExhausted",
     "The budget ended before a candidate was certified.",
-    "Raise spec.search.budget and set a new spec.search.rerun.",
+    "Raise the named limit of spec.search.budget: the same run goes on.",
 )
 BASELINE_FAILED = _reason(
     _SEARCH,
