@@ -1,5 +1,6 @@
 """Every bad input is a condition with reason and remedy within one reconcile; nothing is started or changed."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,7 @@ CASES: dict[str, tuple[Case, str, str]] = {
         lambda: owned_by("InferenceService"), "TargetOwned", "InferenceService boss",
     ),
     "a target without a ready replica": (not_ready, "TargetUnavailable", "repair"),
+    "a target scaled to zero": (lambda: Village(target=a_target(replicas=0)), "TargetUnavailable", "scale it up"),
 }  # fmt: skip
 
 
@@ -117,8 +119,39 @@ def test_bad_input_stalls_with_reason_and_remedy_and_starts_nothing(name: str) -
     assert village.condition("Stalled") == ("True", reason)
     assert village.condition("Ready") == ("False", reason)
     assert remedy in village.message("Stalled")
+    assert re.search(r"spec\.|container '", village.message("Stalled"))
     assert reason in REASONS
     assert [event.reason for event in village.events] == [reason]
+
+
+def test_a_target_scaled_to_zero_mid_run_stalls_until_it_is_scaled_up() -> None:
+    village = Village()
+    for _ in range(4):
+        village.tick()
+    started = list(village.created_jobs)
+    assert village.target is not None
+    village.target["spec"]["replicas"] = 0
+    village.roll()
+    village.settle()
+    assert village.condition("Stalled") == ("True", "TargetUnavailable")
+    assert "scale it up" in village.message("Stalled")
+    assert village.created_jobs == started
+    village.target["spec"]["replicas"] = 4
+    village.roll()
+    village.settle()
+    assert len(village.runs) == 1
+    assert village.condition("ProposalReady")[0] == "True"
+
+
+def test_no_run_is_planned_from_a_target_that_broke_meanwhile() -> None:
+    village = Village()
+    village.settle()
+    village.change(workload={"static": {"requestRate": "9"}})
+    assert village.target is not None
+    village.target["status"]["readyReplicas"] = 0
+    village.settle()
+    assert village.condition("Stalled") == ("True", "TargetUnavailable")
+    assert len(village.runs) == 1
 
 
 def test_a_spec_that_cannot_be_read_is_said() -> None:

@@ -297,6 +297,8 @@ def test_an_unreadable_question_set_is_said_after_one_trial() -> None:
     village = Village(script=script)
     village.settle()
     assert village.condition("Optimized") == ("False", "QuestionSetUnreadable")
+    assert village.message("Optimized").startswith("spec.quality.questionSet: question set /x/q.jsonl: No such file")
+    assert not village.applied
     assert len(village.run.status.trials) == 1
 
 

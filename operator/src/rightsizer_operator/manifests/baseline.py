@@ -150,7 +150,8 @@ def _no_container(target: Object, name: str) -> Refused:
     names = ", ".join(template.named(template.pod_spec(target).get("containers", ())))
     return Refused(
         reasons.CONTAINER_NOT_FOUND,
-        f"the target has no container {name!r}, it has: {names or 'none'}; correct spec.targetRef.container",
+        f"the target has no container {name!r}, it has: {names or 'none'}; spec.targetRef.container cannot be changed: "
+        "create the InferenceDeployment again with one of these, or give the container that name",
     )
 
 

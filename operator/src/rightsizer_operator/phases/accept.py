@@ -182,15 +182,21 @@ def _claim(world: World) -> Problem | None:
 
 def _available(world: World) -> Problem | None:
     """Something known has to serve before a search starts; later the rewrite watches its own pods."""
-    if world.run is not None or world.target is None:
+    assert world.target is not None
+    name = _spec(world).target_ref.name
+    if world.target["spec"].get("replicas") == 0:
+        return Problem(
+            reasons.TARGET_UNAVAILABLE,
+            f"spec.targetRef.name: Deployment {name} is scaled to 0, so nothing serves; scale it up, and it goes on.",
+        )
+    if world.run is not None and world.run.status.phase != "Superseded":
         return None
-    status = world.target.get("status", {})
-    if status.get("readyReplicas"):
+    if world.target.get("status", {}).get("readyReplicas"):
         return None
     return Problem(
         reasons.TARGET_UNAVAILABLE,
-        f"Deployment {_spec(world).target_ref.name} has no ready replica, so there is no working configuration to "
-        "compare with; repair it or scale it up.",
+        f"spec.targetRef.name: Deployment {name} has no ready replica, so there is no working configuration to compare "
+        "with; repair it.",
     )
 
 

@@ -23,8 +23,11 @@ FULL = 94
 """Records from which on nothing new is started: the status holds 96."""
 MOST_RECORDS = 84
 """Records that fit the run's status, less what a rewrite needs for its verifications."""
-UNREADABLE = {"question set ": reasons.QUESTION_SET_UNREADABLE, "model_path": reasons.MODEL_UNREADABLE}
-"""How a trial's reason begins when an input on the volume cannot be read: repeating it would not help."""
+UNREADABLE = {
+    "question set ": (reasons.QUESTION_SET_UNREADABLE, "spec.quality.questionSet"),
+    "model_path": (reasons.MODEL_UNREADABLE, "spec.model.path"),
+}
+"""How a trial's reason begins when an input on the volume cannot be read, and its field: repeating would not help."""
 
 
 def harvest(world: World, run: OptimizationRun) -> RunStatus:
@@ -280,11 +283,10 @@ def _missing_artefact(view: View, candidate: Candidate) -> Artefact | None:
 def _unreadable(view: View) -> Conclude | None:
     """An input that the first trial could not read: said at once, not after the retries."""
     records, _ = verdicts.deciding(view.status.trials, "Explore", AS_IS)
-    for beginning, reason in UNREADABLE.items():
+    for beginning, (reason, field) in UNREADABLE.items():
         if records and records[-1].reason.startswith(beginning):
-            return Conclude(
-                phase="Failed", reason=reason, message=f"{records[-1].reason}; then set a new spec.search.rerun"
-            )
+            text = f"{field}: {records[-1].reason}. Correct the field; or the file, and set a new spec.search.rerun"
+            return Conclude(phase="Failed", reason=reason, message=text)
     return None
 
 
