@@ -169,6 +169,32 @@ def test_after_a_rewrite_quality_is_still_held_against_the_original_so_that_drop
     assert status["int8"].verdict == "is the same as as-is"
 
 
+def test_after_a_rewrite_of_the_kv_type_alone_quality_is_still_held_against_the_original() -> None:
+    play = capacities(as_is_fp8kv=4.0, int8=9.0, original=2.5)
+    levers = {"precisions": ["AsIs", "INT8"], "kvCache": ["Auto", "FP8"]}
+
+    def script(assignment: Any) -> Any:
+        report = play(assignment)
+        if assignment.kind == "Compress" or not assignment.questions:
+            return report
+        if assignment.candidate == "int8":
+            return report.model_copy(update={"outcome": "EngineFailed", "probes": (), "answers": None})
+        return report.model_copy(update={"answers": answers(flipped=int("fp8kv" in assignment.candidate))})
+
+    village = Village(script=script, spec=a_spec(search=levers, updatePolicy={"mode": "Auto"}))
+    village.settle()
+    assert village.run.status.proposal is not None
+    assert village.run.status.proposal.candidate == "as-is-fp8kv"
+    assert village.condition("Applied") == ("True", "Applied")
+    village.change(workload={"static": {"requestRate": "9"}}, updatePolicy={"mode": "Manual"})
+    village.settle()
+    found = {one.id: (one.kv_cache, one.excluded) for one in village.run.spec.candidates}
+    assert (found["as-is"], found["original"]) == (("FP8", ""), ("Auto", ""))
+    assert found["as-is-fp8kv"][1] == "is the same as as-is"
+    assert found["int8"][0] == "FP8"
+    assert [one.subject for one in village.run.status.trials][:2] == ["as-is", "original"]
+
+
 def test_the_second_rewrite_keeps_the_record_of_the_original() -> None:
     village = applied(script=flipping(int4=60))
     village.script = flipping()

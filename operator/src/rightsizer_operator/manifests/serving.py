@@ -75,6 +75,16 @@ def parallelism_of(baseline: Baseline) -> int:
     return _number(parsed(baseline), engine_flags.TENSOR_PARALLEL)
 
 
+def kv_type(baseline: Baseline) -> str:
+    """KV-cache type of the baseline, as answers depend on it: Auto, FP8, or the engine's own word for another."""
+    if baseline.engine == "VLLM":
+        given = parsed(baseline).value(engine_flags.KV_CACHE_DTYPE) or "auto"
+    else:
+        config = json.loads(baseline.serving.engine_config or "{}").get("kv_cache_config")
+        given = str(config.get("dtype", "auto")) if isinstance(config, dict) else "auto"
+    return {"auto": "Auto", "fp8": "FP8", "fp8_e4m3": "FP8"}.get(given, given[:32])
+
+
 def parsed(baseline: Baseline) -> EngineCommand:
     """The baseline's command line."""
     serving = baseline.serving

@@ -11,7 +11,7 @@ from rightsizer_operator.actions import CreateRun
 from rightsizer_operator.manifests import artefacts, labels, serving
 from rightsizer_operator.manifests import baseline as baselines
 from rightsizer_operator.phases.accept import Accepted
-from rightsizer_operator.resource.run import Candidate, RunSpec, Serving
+from rightsizer_operator.resource.run import Baseline, Candidate, RunSpec, Serving
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing import fingerprint
 from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL
@@ -124,32 +124,40 @@ def as_is(accepted: Accepted) -> Candidate:
         id=AS_IS,
         engine=baseline.engine,
         precision="AsIs",
-        kv_cache="Auto",
+        kv_cache=serving.kv_type(baseline),
         parallelism=serving.parallelism_of(baseline),
         serving=baseline.serving,
     )
 
 
 def _original(accepted: Accepted) -> list[Candidate]:
-    """What served before the first rewrite: the reference for quality while an artefact of ours serves."""
-    recorded = baselines.recorded(accepted.target)
-    if recorded is None or not accepted.baseline.serving.artefact or recorded.serving.artefact:
+    """What served before the first rewrite: the reference for quality while weights, KV type or engine are of ours."""
+    recorded, now = baselines.recorded(accepted.target), accepted.baseline
+    if recorded is None or recorded.serving.artefact:
+        return []
+    if not now.serving.artefact and _answering(recorded) == _answering(now):
         return []
     return [
         Candidate(
             id=ORIGINAL,
             engine=recorded.engine,
             precision="AsIs",
-            kv_cache="Auto",
+            kv_cache=serving.kv_type(recorded),
             parallelism=serving.parallelism_of(recorded),
             serving=recorded.serving,
         )
     ]
 
 
+def _answering(baseline: Baseline) -> tuple[str, str]:
+    return baseline.engine, serving.kv_type(baseline)
+
+
 def derive(leader: Candidate, max_num_seqs: int, accepted: Accepted, settings: Settings) -> Candidate:
     """The leader with another batch limit."""
-    choice = Choice(leader.engine, leader.precision, leader.kv_cache, leader.parallelism)
+    inherited = leader.kv_cache == serving.kv_type(accepted.baseline)
+    kv_cache = "Auto" if inherited else leader.kv_cache
+    choice = Choice(leader.engine, leader.precision, kv_cache, leader.parallelism)
     made = _candidate(choice, accepted, settings, max_num_seqs=max_num_seqs)
     return made.model_copy(update={"id": f"{leader.id[:30]}-seqs{max_num_seqs}", "parent": leader.id})
 
@@ -188,7 +196,7 @@ def _candidate(choice: Choice, accepted: Accepted, settings: Settings, max_num_s
         id=candidate_id(choice, accepted.baseline.engine, serving.parallelism_of(accepted.baseline)),
         engine=choice.engine,
         precision=choice.precision,
-        kv_cache=choice.kv_cache,
+        kv_cache=serving.kv_type(accepted.baseline) if choice.kv_cache == "Auto" else choice.kv_cache,
         parallelism=choice.parallelism,
         max_num_seqs=max_num_seqs,
         serving=made,
