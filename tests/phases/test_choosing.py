@@ -53,6 +53,19 @@ def test_the_baseline_comes_first_and_weights_are_made_before_their_trial_never_
     assert order[0] == ("Explore", "as-is")
 
 
+def test_a_compress_job_may_work_as_long_as_the_operator_allows() -> None:
+    seen: list[float] = []
+    play = capacities(as_is=2.5, int8=4.0)
+
+    def script(assignment: Any) -> Any:
+        if isinstance(assignment, CompressAssignment):
+            seen.append(assignment.deadline_s)
+        return play(assignment)
+
+    settled(script=script, settings=some_settings(compress_deadline_s=90_000))
+    assert set(seen) == {90_000.0}
+
+
 def test_jobs_run_one_at_a_time() -> None:
     village = Village()
     for _ in range(60):

@@ -58,6 +58,8 @@ class Settings:
     void_retries: int = 2
     runs_kept: int = 5
     rollout_deadline_s: int = 1800
+    compress_deadline_s: Count = 21_600
+    """How long one compress Job may work: calibrating a 70B model takes hours."""
     job_ttl_grace_s: int = 120
     """How much longer the Job's deadline is than the pod's (it catches pods that never start)."""
     pending_deadline_s: int = 3600

@@ -90,7 +90,7 @@ def verify(
     )  # fmt: skip
 
 
-def compress(run: OptimizationRun, artefact: Artefact, attempt: int) -> CompressAssignment:
+def compress(run: OptimizationRun, artefact: Artefact, attempt: int, deadline_s: float) -> CompressAssignment:
     """One artefact from the source weights."""
     return CompressAssignment(
         run_uid=run.uid,
@@ -102,6 +102,7 @@ def compress(run: OptimizationRun, artefact: Artefact, attempt: int) -> Compress
         calibration_path=_on_volume(calibration) if (calibration := run.spec.accepted.model.calibration_path) else None,
         calibration_samples=CALIBRATION_SAMPLES,
         max_sequence_length=MAX_SEQUENCE_LENGTH,
+        deadline_s=deadline_s,
     )
 
 

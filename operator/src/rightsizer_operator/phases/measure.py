@@ -267,7 +267,7 @@ def _compress(view: View, artefact: Artefact) -> Move:
         infdep_name=view.world.infdep.name,
         namespace=view.world.infdep.namespace,
         target=view.target,
-        assignment=assignments.compress(view.run, artefact, len(records) + 1),
+        assignment=assignments.compress(view.run, artefact, len(records) + 1, view.world.settings.compress_deadline_s),
         settings=view.world.settings,
         spec=view.run.spec.accepted,
     )
