@@ -370,5 +370,6 @@ def test_a_compress_job_that_fails_takes_its_candidates_out_unmeasured() -> None
     village.settle()
     assert entry(village, "int8").outcome == "Unsupported"
     assert "needs 5 GiB" in entry(village, "int8").verdict
+    assert [event.reason for event in village.events if event.type == "Warning"] == ["VolumeFull"]
     assert village.status.proposal is not None
     assert village.status.proposal.candidate == "int4"

@@ -1,8 +1,12 @@
 """Reasons are API: one word each, explained, and findable by a constant of the same name."""
 
+import pathlib
 import re
 
+import rightsizer_operator
 from rightsizer_operator.resource import reasons
+
+SOURCES = pathlib.Path(rightsizer_operator.__file__).parent
 
 
 def constants() -> dict[str, str]:
@@ -17,6 +21,11 @@ def test_every_reason_has_a_constant_of_its_name() -> None:
     assert set(constants().values()) == set(reasons.REASONS)
     for constant, reason in constants().items():
         assert constant.replace("_", "").lower() == reason.lower()
+
+
+def test_every_reason_is_said_somewhere() -> None:
+    text = "\n".join(path.read_text() for path in SOURCES.rglob("*.py"))
+    assert [name for name in constants() if f"reasons.{name}" not in text] == []
 
 
 def test_a_reason_fits_a_condition_an_event_and_a_label() -> None:

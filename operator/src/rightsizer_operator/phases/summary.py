@@ -258,10 +258,10 @@ def _finished_event(record: TrialRecord) -> EmitEvent:
         return EmitEvent(type="Warning", reason=reasons.TRIAL_VOID, message=message[:1000])
     if record.outcome == "Succeeded":
         return EmitEvent(type="Normal", reason=reasons.TRIAL_SUCCEEDED, message=message[:1000])
-    reason = reasons.COMPRESSION_FAILED if record.purpose == "Compress" else reasons.TRIAL_FAILED
-    return EmitEvent(
-        type="Warning" if record.purpose == "Compress" else "Normal", reason=reason, message=message[:1000]
-    )
+    if record.purpose != "Compress":
+        return EmitEvent(type="Normal", reason=reasons.TRIAL_FAILED, message=message[:1000])
+    reason = reasons.VOLUME_FULL if record.outcome == "VolumeFull" else reasons.COMPRESSION_FAILED
+    return EmitEvent(type="Warning", reason=reason, message=message[:1000])
 
 
 def _running(view: View) -> set[str]:

@@ -152,7 +152,10 @@ MODEL_UNREADABLE = _reason(
     "Copy the weights there, or correct spec.model.path.",
 )
 VOLUME_FULL = _reason(
-    _INPUT, "VolumeFull", "The model volume has no room for an artefact.", "Enlarge the claim, or delete old artefacts."
+    _INPUT,
+    "VolumeFull",
+    "The model volume has no room for an artefact.",
+    "Enlarge the claim, or delete old artefacts; then set a new spec.search.rerun.",
 )
 QUESTION_SET_UNREADABLE = _reason(
     _INPUT,
@@ -283,7 +286,6 @@ ROLLED_BACK = _reason(
     "The rewrite failed and the recorded baseline serves again.",
     "See the reason in the message; set a new spec.search.rerun to try again.",
 )
-ROLLOUT_FAILED = _reason(_REWRITE, "RolloutFailed", "The new pods did not become ready in time.")
 VERIFICATION_INCONCLUSIVE = _reason(
     _REWRITE,
     "VerificationInconclusive",
