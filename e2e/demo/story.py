@@ -191,8 +191,8 @@ def report(story: Story) -> Object:
 
 
 def follow(story: Story, done: Any, what: str, limit_s: float) -> None:
-    """Print what changes on the two resources until ``done``."""
-    last: Object = {}
+    """Print what changes on the two resources from now on, until ``done``."""
+    last = look(story.kubectl)
     deadline = time.monotonic() + limit_s
     while True:
         now = look(story.kubectl)
