@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rightsizer_operator.sizing.estimate import rows as recorded
-from rightsizer_operator.sizing.estimate import tables
 from rightsizer_operator.sizing.estimate.tables import Efficiencies
 
 HERE = Path(__file__).resolve().parent
@@ -28,21 +27,29 @@ TARGET_TPOT, TARGET_TTFT = 0.12, 0.25
 NAMES = {"Llama-3.1-8B-Instruct-FP8": "Llama-3.1-8B", "Llama-3.1-8B-Instruct": "Llama-3.1-8B"}
 
 PRIOR = {
-    "compute": 0.7, "compute_8bit": 0.6, "bandwidth": 0.8, "kv_bandwidth": 0.8, "attention": 0.4, "link": 0.6,
+    "compute": 0.7, "compute_8bit": 0.6, "block_scaled": 0.8,
+    "bandwidth": 0.8, "kv_bandwidth": 0.8, "attention": 0.4, "link": 0.6,
     "allreduce_us": 8.0, "layer_us": 10.0, "step_ms": 1.0, "sequence_us": 20.0, "request_ms": 20.0, "token_us": 50.0,
     "drift_tokens": 10.0,
 }  # fmt: skip
 """What is believed before any row: field/engines.md's figures and common sense."""
 WIDTH = {
-    "compute": 0.15, "compute_8bit": 0.2, "bandwidth": 0.1, "kv_bandwidth": 0.25, "attention": 0.4, "link": 0.5,
+    "compute": 0.15, "compute_8bit": 0.2, "block_scaled": 0.1,
+    "bandwidth": 0.1, "kv_bandwidth": 0.25, "attention": 0.4, "link": 0.5,
     "allreduce_us": 0.6, "layer_us": 0.6, "step_ms": 0.8, "sequence_us": 1.0, "request_ms": 0.7, "token_us": 0.7,
     "drift_tokens": 1.0,
 }  # fmt: skip
 """How far a constant may stray, as the standard deviation of its logarithm."""
-MOST = {"compute": 0.85, "compute_8bit": 0.85, "bandwidth": 0.93, "kv_bandwidth": 0.93, "attention": 0.8, "link": 1.0}
+MOST = {
+    "compute": 0.85,
+    "compute_8bit": 0.85,
+    "block_scaled": 1.0,
+    "bandwidth": 0.93,
+    "kv_bandwidth": 0.93,
+    "attention": 0.8,
+    "link": 1.0,
+}
 STRICTNESS = 0.02
-STEPPED = {"SGLang": {"drift_tokens": 0.4}}
-"""Prefill-first batching keeps equal requests in step: a rule of the engine, not fitted (0.4 rounds to none)."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,10 @@ def loss(measured: Sequence[Measured], constants: dict[str, float], prior: dict[
     return fit + STRICTNESS * pull
 
 
-def fitted(
-    measured: Sequence[Measured], prior: dict[str, float], fixed: dict[str, float], rounds: int
-) -> dict[str, float]:
-    """Constants by coordinate search from the prior; ``fixed`` ones are not searched."""
-    current = {**prior, **fixed}
-    prior = dict(current)
-    best, stride = loss(measured, current, prior), {name: WIDTH[name] for name in prior if name not in fixed}
+def fitted(measured: Sequence[Measured], prior: dict[str, float], rounds: int) -> dict[str, float]:
+    """Constants by coordinate search from the prior."""
+    current = dict(prior)
+    best, stride = loss(measured, current, prior), dict(WIDTH)
     for _ in range(rounds):
         for name in stride:
             before = best
@@ -121,12 +125,11 @@ def fitted(
 def constants_for(measured: Sequence[Measured], thin: int) -> dict[str, dict[str, float]]:
     """By engine: first what is common to all engines, then each engine's own, pulled to the common ones. Every
     ``thin``-th row."""
-    common = fitted(list(measured)[:: 2 * thin], PRIOR, {}, 4)
+    common = fitted(list(measured)[:: 2 * thin], PRIOR, 4)
     found = {}
     for engine in ("VLLM", "TensorRTLLM", "SGLang"):
         own = [one for one in measured if one.row.engine == engine][::thin]
-        fixed = STEPPED.get(engine, {})
-        found[engine] = fitted(own, common, fixed, 6) if own else {**common, **fixed}
+        found[engine] = fitted(own, common, 6) if own else common
         print(f"  {engine}: {len(own)} rows", file=sys.stderr, flush=True)
     return found
 
@@ -143,6 +146,10 @@ def pairs_of(measured: Sequence[Measured]) -> list[tuple[str, str]]:
     return sorted({one.pair for one in measured})
 
 
+SPLIT = (("Llama-3.1-8B", "h100_sxm"), ("Llama-3.1-8B", "h200_sxm"), ("Llama-3.1-70B", "h200_sxm"))
+"""Pairs that the fixed split fits on; the others only test."""
+
+
 def fit(measured: Sequence[Measured], thin: int) -> None:
     """Writes the folds and the packaged constants."""
     folds = {}
@@ -151,6 +158,8 @@ def fit(measured: Sequence[Measured], thin: int) -> None:
         folds["/".join(pair)] = rounded(constants_for([one for one in measured if one.pair != pair], thin))
     about = f"fitted {datetime.date.today()} without the named pair: benchmarks/estimator_accuracy.py --fit"
     FOLDS.write_text(json.dumps({"about": about, "folds": folds}, indent=1) + "\n")
+    print("on the pairs of the split", file=sys.stderr, flush=True)
+    folds["split"] = rounded(constants_for([one for one in measured if one.pair in SPLIT], thin))
     print("on all rows", file=sys.stderr, flush=True)
     about = f"fitted {datetime.date.today()} on all rows of benchmarks/data/measured.csv; see docs/estimator.md"
     document = {"about": about, "efficiencies": rounded(constants_for(measured, thin))}
@@ -160,15 +169,22 @@ def fit(measured: Sequence[Measured], thin: int) -> None:
 def report(title: str, measured: Sequence[Measured], table_for: Callable[[Measured], Table]) -> None:
     """One line for each pair and engine, and one for all."""
     print(f"\n{title}\n")
-    print("| model | GPU | engine | rows | refused | TPOT mean abs. | TPOT bias | TTFT mean abs. | TTFT median | bias |")
+    print(
+        "| model | GPU | engine | rows | refused | TPOT mean abs. | TPOT bias | TTFT mean abs. | TTFT median | bias |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     groups = defaultdict(list)
     for one in measured:
         groups[*one.pair, one.row.engine].append(errors(one, table_for(one)))
     for (model, gpu, engine), found in sorted(groups.items()):
         print(_line(f"{model} | {gpu} | {engine}", found))
-    print(_line("**VLLM and TensorRTLLM** | | ", sum((v for k, v in groups.items() if k[2] != "SGLang"), [])))
-    print(_line("**all** | | ", sum(groups.values(), [])))
+    print(
+        _line(
+            "**VLLM and TensorRTLLM** | | ",
+            [one for key, found in groups.items() if key[2] != "SGLang" for one in found],
+        )
+    )
+    print(_line("**all** | | ", [one for found in groups.values() for one in found]))
 
 
 def _line(title: str, found: Sequence[tuple[float, float] | None]) -> str:
@@ -176,7 +192,7 @@ def _line(title: str, found: Sequence[tuple[float, float] | None]) -> str:
     count = max(1, len(known))
     ttft, tpot = [one[0] for one in known], [one[1] for one in known]
     mean = [sum(abs(value) for value in values) / count for values in (tpot, ttft)]
-    median = sorted(abs(value) for value in ttft)[count // 2]
+    median = sorted(abs(value) for value in ttft)[len(known) // 2] if known else 0.0
     return (
         f"| {title} | {len(found)} | {len(found) - len(known)} | {mean[0]:.1%} | {sum(tpot) / count:+.1%} "
         f"| {mean[1]:.1%} | {median:.1%} | {sum(ttft) / count:+.1%} |"
@@ -200,6 +216,9 @@ def main() -> None:
         folds = {pair: table_of(own) for pair, own in json.loads(FOLDS.read_text())["folds"].items()}
         title = "Leave one pair out: each pair with constants fitted on the other pairs"
         report(title, measured, lambda one: folds["/".join(one.pair)])
+        tested = [one for one in measured if one.pair not in SPLIT]
+        chosen = " and ".join(" on ".join(pair) for pair in SPLIT)
+        report(f"Fixed split: fitted on {chosen}; tested on the rest", tested, lambda _: folds["split"])
     print(f"\n{len(measured)} rows in {spent:.1f} CPU seconds; {datetime.date.today()}")
 
 

@@ -57,11 +57,34 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     report.add_argument("--run", type=_name, metavar="RUN", help="an older OptimizationRun (default: the current one)")
     report.add_argument("--file", metavar="PATH", help="write to this file instead of the terminal")
+    _offline(commands)
     doctor = commands.add_parser("doctor", parents=[cluster, form], help="what is missing for this cluster to be used")
     doctor.add_argument(
         "name", nargs="?", type=_name, metavar="NAME", help="check what this InferenceDeployment needs, too"
     )
     return top
+
+
+def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The commands that need files only."""
+    known = argparse.ArgumentParser(add_help=False)
+    known.add_argument("--model-config", metavar="FILE", help="the model's config.json (default: published facts)")
+    known.add_argument("--gpus", metavar="FILE", help="facts of more GPUs, laid out as the package's gpus.json")
+    known.add_argument("--efficiencies", metavar="FILE", help="efficiencies instead of the package's")
+    text = "rank every candidate offline, without a cluster or a GPU; every figure is estimated"
+    plan = commands.add_parser(
+        "plan", parents=[known, _form("table", "json", "yaml", "csv", "html")], help=text, description=text.capitalize()
+    )
+    plan.add_argument(
+        "-f", "--file", action="append", required=True, metavar="FILE",
+        help="manifests: the InferenceDeployment, and its target's Deployment where there is one",
+    )  # fmt: skip
+    plan.add_argument("--gpu", metavar="NAME", help="GPU product instead of spec.accelerator.type")
+    text = "estimate recorded runs, row by row"
+    estimate = commands.add_parser(
+        "estimate", parents=[known, _form("csv", "json")], help=text, description=text.capitalize()
+    )
+    estimate.add_argument("--rows", required=True, metavar="FILE", help="CSV of recorded runs (docs/estimator.md)")
 
 
 def _one(

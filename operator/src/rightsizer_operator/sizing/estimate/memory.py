@@ -89,7 +89,9 @@ def memory(configuration: Configuration, request_tokens: int) -> Memory:
     weights = accelerator_weight_bytes(configuration) / GIB
     overhead = overhead_gib(configuration)
     share = rules.memory_share if configuration.memory_share is None else configuration.memory_share
-    left = (gpu.memory_gib - weights - overhead) * share if rules.of_free else gpu.memory_gib * share - weights - overhead
+    left = (
+        (gpu.memory_gib - weights - overhead) * share if rules.of_free else gpu.memory_gib * share - weights - overhead
+    )
     usable = gpu.memory_gib * (1.0 if rules.of_free else share)
     if left <= 0:
         raise DoesNotFit(

@@ -51,6 +51,8 @@ class ModelFacts:
     window: int
     weights: str
     """Format of the checkpoint: BF16, FP8, INT8, INT4 or FP4."""
+    block_scaled: bool
+    """8-bit weights with one scale a block: slower products than one scale a tensor or channel."""
     kv_format: str
     """FP8 where the checkpoint brings an FP8 cache, else BF16."""
     longest: int
@@ -104,6 +106,7 @@ def from_config(config: Mapping[str, Any], name: str = "") -> ModelFacts:
         sliding_layers=sliding,
         window=window,
         weights=_weights(config),
+        block_scaled=bool((config.get("quantization_config") or {}).get("weight_block_size")),
         kv_format=_kv_format(config),
         longest=_whole(text, "max_position_embeddings", 0),
     )
@@ -208,13 +211,14 @@ def _weights(config: Mapping[str, Any]) -> str:
     return _compressed(quantization)
 
 
+_NUMBERS = {"float8": "FP8", "int8": "INT8", "int4": "INT4", "float4": "FP4"}
+
+
 def _compressed(quantization: Mapping[str, Any]) -> str:
     """Format of a compressed-tensors checkpoint, from its first group."""
     for group in (quantization.get("config_groups") or {}).values():
         weights = group.get("weights") or {}
-        found = {("float", 8): "FP8", ("int", 8): "INT8", ("int", 4): "INT4", ("float", 4): "FP4"}.get(
-            (weights.get("type"), weights.get("num_bits"))
-        )
+        found = _NUMBERS.get(f"{weights.get('type')}{weights.get('num_bits')}")
         if found:
             return found
     raise NotEstimable("quantization_config", "a weight format unknown to the estimator", _REMEDY)

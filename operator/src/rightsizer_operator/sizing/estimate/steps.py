@@ -5,6 +5,7 @@ A step carries some prompt tokens and one token of each running sequence. Memory
 overlap: their times are joined by a soft maximum.
 """
 
+import math
 from dataclasses import dataclass
 
 from rightsizer_operator.sizing.estimate.memory import BYTES, Configuration, kv_token_bytes
@@ -48,7 +49,7 @@ class StepClock:
         if self.expert_weights_s:
             reading += self.expert_weights_s * (1.0 - self.expert_skipped ** (tokens * self.groups))
         work = tokens * self.token_s
-        products = (reading**SOFTNESS + work**SOFTNESS) ** (1.0 / SOFTNESS)
+        products = math.pow(reading**SOFTNESS + work**SOFTNESS, 1.0 / SOFTNESS)
         if self.windowed and sequences and context > sequences * self.window:
             context += (sequences * self.window - context) * self.windowed
         return (
@@ -69,6 +70,8 @@ def clock(configuration: Configuration, of: Efficiencies) -> StepClock:
     arithmetic = _NARROW.get(configuration.weights, "BF16")
     peak = gpu.tflops(arithmetic)
     share = of.compute_8bit if peak > gpu.bf16_tflops else of.compute
+    if model.block_scaled and arithmetic == "FP8":
+        share *= of.block_scaled
     per_param = BYTES[configuration.weights]
     dense = (model.attention_params + model.dense_params) * per_param + model.vocabulary * model.hidden * 2.0
     token_traffic = 0.0

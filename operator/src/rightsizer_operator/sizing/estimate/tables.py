@@ -10,7 +10,7 @@ import importlib.resources
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rightsizer_operator.sizing.estimate import model_facts
@@ -82,14 +82,17 @@ def gpu(name: str, more: Mapping[str, GpuFacts] | None = None) -> GpuFacts | Non
 @functools.cache
 def _models() -> dict[str, Mapping[str, Any]]:
     entries = _read("models.json")["models"]
-    return {_plain(name): entry["config"] for entry in entries for name in (entry["name"], *entry["aliases"])}
+    return {_plain(name): entry for entry in entries for name in (entry["name"], *entry["aliases"])}
 
 
 @functools.cache
 def published_model(name: str) -> ModelFacts | None:
     """Facts of a model by its published name (the part after the slash counts); None: not in the table."""
-    config = _models().get(_plain(name.rpartition("/")[2]))
-    return None if config is None else model_facts.from_config(config, name)
+    entry = _models().get(_plain(name.rpartition("/")[2]))
+    if entry is None:
+        return None
+    facts = model_facts.from_config(entry["config"], name)
+    return replace(facts, block_scaled=bool(entry.get("fp8_block_scaled")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,8 @@ class Efficiencies:
     """Share of the BF16 peak that large matrix products reach."""
     compute_8bit: float
     """Share of the FP8, INT8 or FP4 peak."""
+    block_scaled: float
+    """Of that, what is left where 8-bit weights have one scale a block."""
     bandwidth: float
     """Share of the memory bandwidth at which weights are read."""
     kv_bandwidth: float
@@ -157,8 +162,22 @@ ENGINES = {
 
 
 def efficiency_table(table: Mapping[str, Any]) -> dict[str, Efficiencies]:
-    """Efficiencies by ``engine`` or ``engine/GPU`` of a document like efficiencies.json."""
-    return {key: Efficiencies(**value) for key, value in table["efficiencies"].items()}
+    """Efficiencies by ``engine`` or ``engine/GPU`` of a document like efficiencies.json; raises NotEstimable."""
+    found = {key: _efficiency(key, value) for key, value in (table.get("efficiencies") or {}).items()}
+    for engine in ENGINES:
+        if engine not in found:
+            raise NotEstimable(f"efficiencies.{engine}", "is missing", "Lay the table out as the package's own.")
+    return found
+
+
+def _efficiency(key: str, entry: Mapping[str, Any]) -> Efficiencies:
+    for field in fields(Efficiencies):
+        value = entry.get(field.name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise NotEstimable(
+                f"efficiencies.{key}.{field.name}", f"{value!r} is no positive number", "Correct the table."
+            )
+    return Efficiencies(**{field.name: float(entry[field.name]) for field in fields(Efficiencies)})
 
 
 @functools.cache

@@ -1,0 +1,204 @@
+"""What is asked of the estimator: the demand and the limits, the levers, and every combination of them with the rule
+that excludes it. Called by ``ranking``.
+
+The rules are those of hardware and engines that hold without trying; what fits is decided by ``memory``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.sizing import verdicts
+from rightsizer_operator.sizing.estimate import tables
+from rightsizer_operator.sizing.estimate.memory import Configuration
+from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
+from rightsizer_operator.sizing.estimate.tables import Efficiencies, GpuFacts
+
+INTEGERS = ("INT8", "INT8W8A16", "INT4")
+GROUP = 128
+"""Weights that share a scale in INT4; a shard must hold whole groups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How the target serves today, as far as the estimate needs it; the defaults stand for an unknown target."""
+
+    engine: str = "VLLM"
+    weights: str = ""
+    """Empty: as the checkpoint is."""
+    kv_cache: str = "Auto"
+    parallelism: int = 1
+    replicas: int | None = None
+    max_num_seqs: int | None = None
+    memory_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Everything an estimate rests on."""
+
+    model: ModelFacts
+    gpu: GpuFacts
+    serving: Serving
+    percentile: int
+    limits_ms: dict[str, float]
+    """By metric: ttft, itl, tpot, e2e."""
+    input_tokens: int
+    output_tokens: int
+    demand_rps: float
+    steady: bool
+    """Arrivals at equal distances instead of a Poisson process."""
+    engines: tuple[str, ...]
+    precisions: tuple[str, ...]
+    kv_types: tuple[str, ...]
+    batch_limits: tuple[int, ...]
+    most_gpus: int
+    gpu_hourly: str | None
+    efficiencies: dict[str, Efficiencies] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One combination of levers."""
+
+    id: str
+    engine: str
+    precision: str
+    kv_cache: str
+    parallelism: int
+    max_num_seqs: int | None
+
+
+def question(
+    spec: InferenceDeploymentSpec,
+    model: ModelFacts,
+    gpu: GpuFacts,
+    serving: Serving,
+    gpu_hourly: str | None,
+    efficiencies: dict[str, Efficiencies] | None = None,
+) -> Question:
+    """The question an InferenceDeployment asks."""
+    slo, load, search = verdicts.slo_of(spec.slo), spec.workload.static, spec.search
+    found = {"ttft": slo.ttft_ms, "itl": slo.itl_ms, "tpot": slo.tpot_ms, "e2e": slo.e2e_ms}
+    return Question(
+        model=model,
+        gpu=gpu,
+        serving=serving,
+        percentile=slo.percentile,
+        limits_ms={metric: float(limit) for metric, limit in found.items() if limit is not None},
+        input_tokens=load.input_tokens,
+        output_tokens=load.output_tokens,
+        demand_rps=verdicts.demand_rps(spec),
+        steady=load.arrivals == "Constant",
+        engines=tuple(search.engines),
+        precisions=tuple(search.precisions),
+        kv_types=tuple(search.kv_cache),
+        batch_limits=tuple(search.max_num_seqs),
+        most_gpus=search.max_gpus_per_replica,
+        gpu_hourly=gpu_hourly,
+        efficiencies=efficiencies,
+    )
+
+
+def choices(asked: Question) -> Iterator[Choice]:
+    """The target's own configuration first, then every combination."""
+    serving = asked.serving
+    yield _named(asked, serving.engine, "AsIs", "Auto", serving.parallelism, serving.max_num_seqs)
+    engines = [engine for engine in asked.engines if engine in tables.ENGINES]
+    limits = (serving.max_num_seqs, *(limit for limit in asked.batch_limits if limit != serving.max_num_seqs))
+    for engine in engines:
+        for parallelism in _parallelisms(serving.parallelism, asked.most_gpus):
+            for kv_cache in asked.kv_types:
+                for precision in asked.precisions:
+                    for limit in limits:
+                        made = _named(asked, engine, precision, kv_cache, parallelism, limit)
+                        if made.id != "as-is":
+                            yield made
+
+
+def _parallelisms(found: int, most: int) -> tuple[int, ...]:
+    return tuple(sorted({found, *(1 << power for power in range(7) if 1 << power <= most)}))
+
+
+def _named(asked: Question, engine: str, precision: str, kv: str, parallelism: int, limit: int | None) -> Choice:
+    """Ids as the operator's planner gives them: what differs from the target."""
+    parts = [] if engine == asked.serving.engine else ["trtllm" if engine == "TensorRTLLM" else engine.lower()]
+    parts.append("as-is" if precision == "AsIs" else precision.lower())
+    parts += [f"{kv.lower()}kv"] if kv != "Auto" else []
+    parts += [f"tp{parallelism}"] if parallelism != asked.serving.parallelism else []
+    parts += [f"seqs{limit}"] if limit != asked.serving.max_num_seqs else []
+    return Choice(
+        id="-".join(parts), engine=engine, precision=precision, kv_cache=kv, parallelism=parallelism, max_num_seqs=limit
+    )
+
+
+def weights_of(asked: Question, choice: Choice) -> str:
+    """The weight format that is served."""
+    as_found = asked.serving.weights or asked.model.weights
+    return as_found if choice.precision == "AsIs" else choice.precision
+
+
+def configured(asked: Question, choice: Choice) -> Configuration:
+    """The configuration of a choice; a cache type that is not chosen stays as the target or the checkpoint has it."""
+    rules = tables.ENGINES[choice.engine]
+    own = asked.serving.kv_cache if choice.engine == asked.serving.engine else "Auto"
+    kv = choice.kv_cache if choice.kv_cache != "Auto" else own
+    return Configuration(
+        model=asked.model if choice.precision == "AsIs" else replace(asked.model, block_scaled=False),
+        gpu=asked.gpu,
+        rules=rules,
+        weights=weights_of(asked, choice),
+        kv_format="FP8" if kv == "FP8" else asked.model.kv_format,
+        tensor_parallel=choice.parallelism,
+        memory_share=asked.serving.memory_share if choice.engine == asked.serving.engine else None,
+    )
+
+
+def rule_against(asked: Question, choice: Choice) -> str:
+    """The rule that excludes a choice; empty: none does."""
+    return next((said for rule in _RULES if (said := rule(asked, choice))), "")
+
+
+def _parallel_heads(asked: Question, choice: Choice) -> str:
+    if asked.model.heads % choice.parallelism:
+        return f"{choice.parallelism} accelerators do not divide {asked.model.heads} attention heads"
+    return ""
+
+
+def _integers_in_tensorrt(_: Question, choice: Choice) -> str:
+    if choice.engine == "TensorRTLLM" and choice.precision in INTEGERS:
+        return "TensorRT-LLM reads INT compressed-tensors weights wrongly without an error: the pair is refused"
+    return ""
+
+
+def _capability(gpu: GpuFacts) -> tuple[int, ...]:
+    return tuple(int(part) for part in gpu.compute_capability.split(".") if part.isdigit())
+
+
+def _arithmetic(asked: Question, choice: Choice) -> str:
+    gpu = asked.gpu
+    if choice.precision == "FP8" and not gpu.fp8_tflops:
+        return f"{gpu.name} has no FP8 arithmetic (compute capability {gpu.compute_capability}, 8.9 needed)"
+    if choice.precision == "INT8" and _capability(gpu) >= (10, 3):
+        return f"{gpu.name} has no INT8 tensor arithmetic to speak of (compute capability {gpu.compute_capability})"
+    return ""
+
+
+def _group_shards(asked: Question, choice: Choice) -> str:
+    shard = asked.model.hidden / choice.parallelism
+    if choice.precision == "INT4" and shard % GROUP:
+        return f"INT4 groups of {GROUP} weights do not divide a shard of {shard:g}"
+    return ""
+
+
+def _already(asked: Question, choice: Choice) -> str:
+    """A format the target has already, or that only the original weights could be brought to."""
+    as_found = asked.serving.weights or asked.model.weights
+    if choice.precision == as_found:
+        return f"the weights served today are {as_found} already: the same as AsIs"
+    if choice.precision not in ("AsIs", "BF16") and asked.model.weights != "BF16":
+        return f"the checkpoint is {asked.model.weights}: {choice.precision} needs unquantized weights"
+    return ""
+
+
+_RULES = (_integers_in_tensorrt, _arithmetic, _parallel_heads, _group_shards, _already)

@@ -1,0 +1,170 @@
+"""Every candidate with its fit, its rate, its accelerators and its cost, best first. Called by ``rightsizer plan``.
+
+All are looked at by roofline, the best by simulation; what was only looked at says so. Every figure is ``Estimated``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rightsizer_operator.sizing import cost, gpus
+from rightsizer_operator.sizing.estimate import batching, capacity, memory, questions, rows, steps, tables
+from rightsizer_operator.sizing.estimate.capacity import Estimate
+from rightsizer_operator.sizing.estimate.failures import DoesNotFit, NotEstimable
+from rightsizer_operator.sizing.estimate.memory import Memory
+from rightsizer_operator.sizing.estimate.questions import Choice, Question
+
+SIMULATED = 20
+"""How many of the best by roofline are simulated."""
+EVIDENCE = "Estimated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One candidate. Ranked where ``gpus`` is set; else ``reason`` says what excludes it."""
+
+    choice: Choice
+    method: str = ""
+    """Simulation or Roofline; empty: excluded before either."""
+    reason: str = ""
+    room: Memory | None = None
+    rate_rps: float = 0.0
+    """Largest rate of one replica inside the limits."""
+    replicas: int = 0
+    gpus: int = 0
+    latencies_ms: dict[str, float] = field(default_factory=dict)
+    """At the percentile, at the demand's share of one replica (by roofline: at the largest rate)."""
+    alone_ms: dict[str, float] = field(default_factory=dict)
+    cost_per_hour: float | None = None
+    cost_per_million_tokens: float | None = None
+    """Of output tokens, at the demand."""
+    evidence: str = EVIDENCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Engine:
+    """A candidate that fits, ready to be asked."""
+
+    choice: Choice
+    clock: steps.StepClock
+    limits: batching.Limits
+    room: Memory
+    alone: Estimate
+
+
+def ranked(asked: Question, simulated: int = SIMULATED) -> tuple[Planned, ...]:
+    """All candidates, best first, excluded ones last; raises NotEstimable where the limits are below what one request
+    alone needs on the fastest candidate."""
+    ready, out = _sorted_out(asked)
+    looked = [(engine, capacity.roofline(engine.clock, engine.limits, asked)) for engine in ready]
+    quick = sorted((_by_roofline(asked, engine, found) for engine, found in looked), key=_order)
+    by_id = {engine.choice.id: engine for engine in ready}
+    best, rest = quick[:simulated], quick[simulated:]
+    precise = [_by_simulation(asked, by_id[plan.choice.id], plan) for plan in best if plan.gpus]
+    others = [plan for plan in best if not plan.gpus]
+    return (*sorted(precise, key=_order), *sorted((*others, *rest), key=_order), *out)
+
+
+def _sorted_out(asked: Question) -> tuple[list[_Engine], list[Planned]]:
+    ready, out = [], []
+    alone: list[Estimate] = []
+    for choice in questions.choices(asked):
+        rule = questions.rule_against(asked, choice)
+        if rule:
+            out.append(Planned(choice=choice, reason=rule))
+            continue
+        try:
+            engine = _engine(asked, choice)
+        except DoesNotFit as problem:
+            out.append(Planned(choice=choice, reason=f"does not fit: {problem}"))
+            continue
+        alone.append(engine.alone)
+        metric = capacity.missed(asked, engine.alone.latencies_ms)
+        if metric:
+            out.append(_too_slow(asked, engine, metric))
+        else:
+            ready.append(engine)
+    if alone and not ready:
+        raise _unreachable(asked, alone)
+    return ready, out
+
+
+def _engine(asked: Question, choice: Choice) -> _Engine:
+    configuration = questions.configured(asked, choice)
+    of = tables.efficiencies(choice.engine, asked.gpu.name, asked.efficiencies)
+    request = asked.input_tokens + asked.output_tokens
+    room = memory.memory(configuration, request)
+    clock = steps.clock(configuration, of)
+    tokens = rows.cache_tokens(asked.model, room.kv_tokens, request)
+    limits = batching.limits(configuration.rules, of, tokens, choice.max_num_seqs)
+    return _Engine(choice=choice, clock=clock, limits=limits, room=room, alone=capacity.alone(clock, limits, asked))
+
+
+def _too_slow(asked: Question, engine: _Engine, metric: str) -> Planned:
+    needs, limit = engine.alone.latencies_ms[metric], asked.limits_ms[metric]
+    return Planned(
+        choice=engine.choice,
+        room=engine.room,
+        alone_ms=engine.alone.latencies_ms,
+        reason=f"one request alone needs {needs:.4g} ms {metric}, {limit:g} ms allowed",
+    )
+
+
+def _unreachable(asked: Question, alone: Sequence[Estimate]) -> NotEstimable:
+    for metric, limit in asked.limits_ms.items():
+        fastest = min(one.latencies_ms[metric] for one in alone)
+        if fastest > limit:
+            return NotEstimable(
+                f"spec.slo.{metric}Ms",
+                f"{limit:g} ms is below what one request alone needs on the fastest candidate ({fastest:.4g} ms)",
+                f"Allow at least {fastest:.0f} ms, shorten the request, or allow more GPUs per replica or faster ones.",
+            )
+    return NotEstimable(
+        "spec.slo", "no candidate meets all limits together, not even for one request alone",
+        "Relax a limit, or allow more GPUs per replica or faster ones.",
+    )  # fmt: skip
+
+
+def _by_roofline(asked: Question, engine: _Engine, found: Estimate | None) -> Planned:
+    if found is None:
+        said = "holds the limits for a single request only: no rate above zero does"
+        return Planned(
+            choice=engine.choice, method="Roofline", reason=said, room=engine.room, alone_ms=engine.alone.latencies_ms
+        )
+    return _plan(asked, engine, "Roofline", found.rate_rps, found.latencies_ms)
+
+
+def _by_simulation(asked: Question, engine: _Engine, quick: Planned) -> Planned:
+    found = capacity.simulated(engine.clock, engine.limits, asked, quick.rate_rps)
+    if found is None:
+        return Planned(
+            choice=engine.choice, method="Simulation", room=engine.room, alone_ms=engine.alone.latencies_ms,
+            reason=f"misses the limits at {quick.rate_rps / 20:.3g} requests/s already",
+        )  # fmt: skip
+    replicas = gpus.replicas_for(asked.demand_rps, found.rate_rps)
+    at_demand = capacity.simulate(engine.clock, engine.limits, asked, asked.demand_rps / replicas)
+    return _plan(asked, engine, "Simulation", found.rate_rps, at_demand.latencies_ms)
+
+
+def _plan(asked: Question, engine: _Engine, method: str, rate: float, latencies: dict[str, float]) -> Planned:
+    replicas = gpus.replicas_for(asked.demand_rps, rate)
+    total = replicas * engine.choice.parallelism
+    hourly = cost.per_hour(total, asked.gpu_hourly)
+    return Planned(
+        choice=engine.choice,
+        method=method,
+        room=engine.room,
+        rate_rps=rate,
+        replicas=replicas,
+        gpus=total,
+        latencies_ms=latencies,
+        alone_ms=engine.alone.latencies_ms,
+        cost_per_hour=hourly,
+        cost_per_million_tokens=cost.per_million_tokens(hourly, asked.demand_rps * asked.output_tokens),
+    )
+
+
+def _order(plan: Planned) -> tuple[float, ...]:
+    """Fewest accelerators first, then the most headroom per accelerator, then the simplest change."""
+    if not plan.gpus:
+        return (1.0, 0.0, 0.0, 0.0)
+    return (0.0, plan.gpus, -round(plan.rate_rps / plan.choice.parallelism, 3), len(plan.choice.id))
