@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rightsizer_jobs.contract import TrialAssignment
+from rightsizer_jobs.contract import CompressAssignment, TrialAssignment
 from rightsizer_operator.manifests import baseline as baselines
 from tests.phases.builders import a_report, a_spec, answers, some_settings
 from tests.phases.village import Village, capacities
@@ -193,6 +193,27 @@ def test_after_a_rewrite_of_the_kv_type_alone_quality_is_still_held_against_the_
     assert found["as-is-fp8kv"][1] == "is the same as as-is"
     assert found["int8"][0] == "FP8"
     assert [one.subject for one in village.run.status.trials][:2] == ["as-is", "original"]
+
+
+def test_a_sweep_is_told_to_keep_what_serves_and_what_may_win() -> None:
+    village = applied(script=flipping(int4=60))
+    told: list[CompressAssignment] = []
+    play = flipping()
+
+    def script(assignment: Any) -> Any:
+        if isinstance(assignment, CompressAssignment):
+            told.append(assignment)
+        return play(assignment)
+
+    village.script = script
+    village.change(model={"revision": "next"}, updatePolicy={"mode": "Manual"})
+    village.settle()
+    deployed = village.run.spec.baseline.serving.artefact
+    assert deployed
+    assert told
+    for assignment in told:
+        assert assignment.user == "infdep-uid"
+        assert {deployed, assignment.artefact} <= set(assignment.keep)
 
 
 def test_the_second_rewrite_keeps_the_record_of_the_original() -> None:

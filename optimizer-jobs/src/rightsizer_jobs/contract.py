@@ -161,6 +161,10 @@ class CompressAssignment(Frozen):
     calibration_samples: int = Field(default=384, ge=1)
     max_sequence_length: int = Field(default=512, ge=8)
     deadline_s: float = Field(default=7200, gt=0)
+    user: str = Field(
+        default="", description="who needs the artefact: an artefact is only ever swept by its one user; empty: nobody"
+    )
+    keep: tuple[str, ...] = Field(default=(), description="artefacts of this user that no sweep may delete")
 
 
 Assignment = Annotated[TrialAssignment | CompressAssignment, Field(discriminator="kind")]

@@ -4,7 +4,7 @@
 A restart builds the same assignment again. Deadlines are ordered: a request's < the client's < the pod's < the Job's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rightsizer_jobs.contract import (
@@ -90,8 +90,10 @@ def verify(
     )  # fmt: skip
 
 
-def compress(run: OptimizationRun, artefact: Artefact, attempt: int, deadline_s: float) -> CompressAssignment:
-    """One artefact from the source weights."""
+def compress(
+    run: OptimizationRun, artefact: Artefact, attempt: int, *, deadline_s: float, user: str, keep: Iterable[str]
+) -> CompressAssignment:
+    """One artefact from the source weights. ``keep``: what a sweep must leave, should the volume run short."""
     return CompressAssignment(
         run_uid=run.uid,
         artefact=artefact.name,
@@ -103,6 +105,8 @@ def compress(run: OptimizationRun, artefact: Artefact, attempt: int, deadline_s:
         calibration_samples=CALIBRATION_SAMPLES,
         max_sequence_length=MAX_SEQUENCE_LENGTH,
         deadline_s=deadline_s,
+        user=user,
+        keep=tuple(sorted(set(keep) - {""})),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import Action, DeleteJob, Manifest
-from rightsizer_operator.manifests import jobs
+from rightsizer_operator.manifests import baseline as baselines
+from rightsizer_operator.manifests import jobs, template
 from rightsizer_operator.phases import assignments, observe, plan, room
 from rightsizer_operator.phases.accept import PRODUCT_LABEL, Accepted
 from rightsizer_operator.phases.moves import Conclude, Move, Start, Wait
@@ -267,12 +268,27 @@ def _compress(view: View, artefact: Artefact) -> Move:
         infdep_name=view.world.infdep.name,
         namespace=view.world.infdep.namespace,
         target=view.target,
-        assignment=assignments.compress(view.run, artefact, len(records) + 1, view.world.settings.compress_deadline_s),
+        assignment=assignments.compress(
+            view.run,
+            artefact,
+            len(records) + 1,
+            deadline_s=view.world.settings.compress_deadline_s,
+            user=view.world.infdep.uid,
+            keep=_needed_artefacts(view),
+        ),
         settings=view.world.settings,
         spec=view.run.spec.accepted,
     )
     text = f"{_artefact_words(view, artefact.name)}: its compress Job is being started"
     return Start(job=job, phase="Compressing", reason=reasons.COMPRESSING, activity=text)
+
+
+def _needed_artefacts(view: View) -> set[str]:
+    """Names of the artefacts that serve now, served before, or belong to a candidate; an empty one may be there."""
+    recorded = baselines.recorded(view.target)
+    served = [known.serving.artefact for known in (view.run.spec.baseline, recorded) if known is not None]
+    live = [template.mounted_artefact(one) for one in template.pod_spec(view.target).get("containers", ())]
+    return {*served, *live, *(one.name for one in view.artefacts)}
 
 
 def _missing_artefact(view: View, candidate: Candidate) -> Artefact | None:

@@ -6,6 +6,7 @@ clean.
 """
 
 import errno
+import hashlib
 import importlib.metadata
 import shutil
 import time
@@ -33,6 +34,10 @@ SPARE_BYTES = 64 * 2**20
 FreeBytes = Callable[[Path], int]
 
 
+class CalibrationChanged(ValueError):
+    """The artefact of that name was made with other samples, and may be in use."""
+
+
 class VolumeFull(RuntimeError):
     """The model volume has no room for the artefact; the message says how much is needed and free."""
 
@@ -58,7 +63,8 @@ def compress(
     except VolumeFull as error:
         outcome, reason = "VolumeFull", str(error)
     except (
-        UnknownRecipe, source.SourceUnreadable, CalibrationUnreadable, QuantizeFailed, DeadlinePassed, OSError
+        UnknownRecipe, source.SourceUnreadable, CalibrationUnreadable, CalibrationChanged, QuantizeFailed,
+        DeadlinePassed, OSError,
     ) as error:  # fmt: skip
         outcome, reason = ("VolumeFull" if _no_room(error) else "Failed"), f"{type(error).__name__}: {error}"
     else:
@@ -79,20 +85,52 @@ def _make(
 ) -> tuple[artefact.Manifest, str]:
     row, target = recipe(assignment.recipe), Path(assignment.target_path)
     weights = source.check(Path(assignment.source_path))
+    artefact.claim(target, assignment.user)
     found = artefact.existing(target, row.name)
+    calibration = _calibration_sha256(assignment, row)
     if found is not None:
+        _check_same_samples(assignment, found, calibration)
         return found, "already there, its digest is right"
     _check_calibration(assignment, row)
-    _check_room(assignment, row, weights, free)
     work = artefact.partial(target, assignment.attempt)
     try:
+        _check_room(assignment, row, weights, free)
         quantize(_work(assignment, work, time_left()))
         source.copy_companions(Path(assignment.source_path), work)
         if time_left() <= 0:
             raise DeadlinePassed(f"not done after {assignment.deadline_s:.0f} s")
-        return artefact.publish(work, target, recipe=row.name, tool=tool_version(row)), ""
+        made = artefact.publish(
+            work,
+            target,
+            recipe=row.name,
+            tool=tool_version(row),
+            calibration_sha256=calibration,
+            user=assignment.user,
+        )
+        return made, ""
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _calibration_sha256(assignment: CompressAssignment, row: Recipe) -> str:
+    """Of the file as it is now; empty where the recipe needs none, or it cannot be read."""
+    if not row.needs_calibration or assignment.calibration_path is None:
+        return ""
+    try:
+        return hashlib.sha256(Path(assignment.calibration_path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _check_same_samples(assignment: CompressAssignment, found: artefact.Manifest, calibration: str) -> None:
+    """The name holds the file's path only: other samples under the same path would pass for the old artefact."""
+    if not calibration or not found.calibration_sha256 or calibration == found.calibration_sha256:
+        return
+    raise CalibrationChanged(
+        f"artefact {assignment.artefact} was made with samples of SHA-256 {found.calibration_sha256[:12]}, the file "
+        f"now has {calibration[:12]}; it may be in use and is not replaced: put the new samples under a path of "
+        "their own (spec.model.calibrationPath)"
+    )
 
 
 def _check_calibration(assignment: CompressAssignment, row: Recipe) -> None:
@@ -105,7 +143,10 @@ def _check_calibration(assignment: CompressAssignment, row: Recipe) -> None:
 
 def _check_room(assignment: CompressAssignment, row: Recipe, weights: tuple[Path, ...], free: FreeBytes) -> None:
     needed = source.artefact_bytes(source.tensors(weights), row) + SPARE_BYTES
-    there = free(Path(assignment.target_path).parent)
+    folder = Path(assignment.target_path).parent
+    if assignment.user:
+        artefact.sweep(folder, assignment.user, assignment.keep, lambda: free(folder) >= needed)
+    there = free(folder)
     if there < needed:
         raise VolumeFull(
             f"the artefact needs {needed / GIB:.2f} GiB, the model volume has {there / GIB:.2f} GiB free; "
