@@ -51,7 +51,10 @@ REGISTRY_HOSTS := ://[A-Za-z0-9.-]*(pypi|pythonhosted|npmjs|proxy\.golang|sum\.g
 MACHINE_PATHS := (^|[^A-Za-z0-9])/(work|farm|root|home|Users)/
 
 bench: $(VENV)/.stamp ## Every benchmark in turn
-	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) "$$file"; done
+	@for name in $(filter-out occasion,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))); do \
+	  echo "== $$name"; timeout $(BENCH_LIMIT_S) $(PY) -m benchmarks.$$name; echo; done
+
+BENCH_LIMIT_S := 2400
 
 crds: $(VENV)/.stamp ## Generate crds/ from the resource types
 	$(PY) -m rightsizer_operator.resource.crd

@@ -1,4 +1,4 @@
-"""How far the load client's figures are from the server's own: ``python benchmarks/client_accuracy.py``.
+"""How far the load client's figures are from the server's own: ``python -m benchmarks.client_accuracy``.
 
 A server process that paces tokens on absolute deadlines (first after 50 ms, then one each 10 ms) logs its true times
 by the same monotonic clock; the client runs the product's open loop against it. Prints error (client minus server) and
@@ -8,18 +8,16 @@ pacing error says how much to believe.
 
 import argparse
 import asyncio
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import uvloop
 
+from benchmarks.occasion import heading
 from rightsizer_jobs.contract import Slo
 from rightsizer_jobs.loadgen.arrivals import schedule
 from rightsizer_jobs.loadgen.client import complete, open_session
@@ -197,14 +195,12 @@ def main() -> None:
         return
     pin(1)
     chosen = [tuple(map(int, point.split("x"))) for point in given.points.split(",") if point] or POINTS
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.client_accuracy", "--serve"], stdout=subprocess.PIPE, text=True
+    )
     try:
         port = int(server.stdout.readline())
-        print(
-            f"{datetime.date.today()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-            f"Python {platform.python_version()}, "
-            f"aiohttp {version('aiohttp')}, uvloop {uvloop.__version__}; {' '.join(['python', *sys.argv])}"
-        )
+        print(heading("rightsizer-jobs", "aiohttp", "uvloop"))
         print(
             "error in ms at p50/p95/p99; TTFT from the send; chunk: arrival minus the server's write; "
             "own: the server's pacing error\n"

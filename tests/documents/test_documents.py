@@ -138,7 +138,7 @@ def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", written())
 def test_every_module_that_is_to_be_run_exists(name: str) -> None:
-    modules = set(re.findall(r"python3? -m ((?:rightsizer|e2e)[\w.]+)", text_of(name)))
+    modules = set(re.findall(r"python3? -m ((?:rightsizer|e2e|benchmarks)[\w.]+)", text_of(name)))
     assert sorted(module for module in modules if importlib.util.find_spec(module) is None) == []
 
 
