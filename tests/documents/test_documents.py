@@ -85,9 +85,9 @@ def commands(name: str) -> Iterator[str]:
 
 
 def called(name: str) -> list[list[str]]:
-    """The words after `kubectl rightsizer` in a page's commands, each up to the end of its pipe step."""
+    """The words after `kubectl rightsizer` in a page's commands, each up to the end of its pipe step; x for variables."""
     found = [match.group(1) for line in commands(name) for match in re.finditer(r"kubectl rightsizer +([^|;&]*)", line)]
-    return [shlex.split(words) for words in found]
+    return [shlex.split(re.sub(r"\$\{[^}]*\}|\$\w+", "x", words)) for words in found]
 
 
 @pytest.mark.parametrize("name", [name for name in written() if called(name)])
