@@ -85,7 +85,7 @@ def commands(name: str) -> Iterator[str]:
 
 
 def called(name: str) -> list[list[str]]:
-    """The words after `kubectl rightsizer` in a page's commands, each up to the end of its pipe step; x for variables."""
+    """The words after `kubectl rightsizer` in a page's commands, to the end of its pipe step; x for variables."""
     found = [match.group(1) for line in commands(name) for match in re.finditer(r"kubectl rightsizer +([^|;&]*)", line)]
     return [shlex.split(re.sub(r"\$\{[^}]*\}|\$\w+", "x", words)) for words in found]
 
