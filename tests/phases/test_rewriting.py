@@ -251,6 +251,29 @@ def test_allowed_downtime_is_still_refused_where_the_roll_out_could_not_move() -
     assert "maxUnavailable" in village.message("Applied")
 
 
+def test_where_neither_surge_nor_absence_is_allowed_the_controller_takes_one_pod_away() -> None:
+    village = proposed(spec=a_spec(updatePolicy={"allowDowntime": True}))
+    assert village.target is not None
+    village.target["spec"]["strategy"] = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "20%"}}
+    village.approve()
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
+
+
+def test_a_deployment_that_waits_shorter_than_the_engine_loads_is_not_rewritten() -> None:
+    village = proposed()
+    assert village.target is not None
+    village.target["spec"]["progressDeadlineSeconds"] = 60
+    village.approve()
+    village.settle()
+    assert village.condition("Applied") == ("False", "ProgressDeadlineTooShort")
+    assert "took 60 s" in village.message("Applied")
+    assert not village.applied
+    village.target["spec"]["progressDeadlineSeconds"] = 61
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
+
+
 def test_a_recreate_strategy_needs_downtime_to_be_allowed() -> None:
     target = a_target()
     target["spec"]["strategy"] = {"type": "Recreate"}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.phases.builders import Object
 from tests.phases.rewrites import BASELINE_ARGS, approved, proposed, replicas, serves_baseline, verifying
+from tests.phases.village import stamp
 
 # --- the way back ---
 
@@ -90,6 +91,23 @@ def test_new_pods_that_are_not_ready_in_time_go_back() -> None:
     assert village.condition("Applied") == ("False", "RollingBack")
     village.settle()
     assert serves_baseline(village)
+
+
+def test_a_roll_out_that_moves_on_pod_by_pod_is_given_time() -> None:
+    village = proposed()
+    village.approve()
+    village.tick()
+    assert village.target is not None
+    deadline = datetime.timedelta(seconds=village.settings.rollout_deadline_s)
+    for updated in (1, 2, 3):
+        village.now += deadline - datetime.timedelta(minutes=1)
+        progress = {"type": "Progressing", "status": "True", "lastUpdateTime": stamp(village.now)}
+        village.target["status"] |= {"availableReplicas": 3, "updatedReplicas": updated, "conditions": [progress]}
+        village.tick()
+        assert village.condition("Applied") == ("Unknown", "RollingOut")
+    village.now += deadline + datetime.timedelta(seconds=1)
+    village.tick()
+    assert village.condition("Applied") == ("False", "RollingBack")
 
 
 def test_a_pause_between_the_two_writes_is_not_held_against_the_roll_out() -> None:

@@ -58,6 +58,7 @@ class Settings:
     void_retries: int = 2
     runs_kept: int = 5
     rollout_deadline_s: int = 1800
+    """How long a roll-out may go without progress before it is put back."""
     compress_deadline_s: Count = 21_600
     """How long one compress Job may work: calibrating a 70B model takes hours."""
     job_ttl_grace_s: int = 120

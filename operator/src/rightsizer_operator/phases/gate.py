@@ -15,6 +15,9 @@ from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.run import RunProposal, Serving
 from rightsizer_operator.world import Object, OptimizationRun
 
+PROGRESS_DEADLINE_S = 600
+"""Kubernetes' default of a Deployment's progressDeadlineSeconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -97,7 +100,7 @@ def permission(view: View, proposal: RunProposal) -> Hold | None:
 
 def readiness(view: View, proposal: RunProposal) -> Hold | None:
     """Whether the target can take the rewrite now."""
-    for check in (_jobs_gone, _owned, _steady, _surge, _growth):
+    for check in (_jobs_gone, _owned, _steady, _patient, _surge, _growth):
         hold = check(view, proposal)
         if hold is not None:
             return hold
@@ -132,6 +135,24 @@ def _steady(view: View, _: RunProposal) -> Hold | None:
     return Hold("False", reasons.APPROVED, text, wake_after_s=15.0)
 
 
+def _patient(view: View, proposal: RunProposal) -> Hold | None:
+    """The Deployment has to wait for its pods as long as the engine took to be ready in its trials."""
+    if proposal.serving == view.run.spec.baseline.serving:
+        return None
+    standing = view.standing(proposal.candidate)
+    reports = (standing.report, standing.certification) if standing is not None else ()
+    needed = max((report.ready_s or 0.0 for report in reports if report is not None), default=0.0)
+    patience = int(view.target["spec"].get("progressDeadlineSeconds", PROGRESS_DEADLINE_S))
+    if needed < patience:
+        return None
+    return Hold(
+        "False",
+        reasons.PROGRESS_DEADLINE_TOO_SHORT,
+        f"the engine took {needed:.0f} s to become ready in its trial, the Deployment waits {patience} s "
+        "(spec.progressDeadlineSeconds): the roll-out would fail; raise it well above",
+    )
+
+
 def _surge(view: View, proposal: RunProposal) -> Hold | None:
     """New pods have to fit beside the old ones, unless downtime is allowed and the strategy lets old ones go first."""
     if proposal.serving == view.run.spec.baseline.serving:
@@ -142,7 +163,8 @@ def _surge(view: View, proposal: RunProposal) -> Hold | None:
     replicas = int(view.target["spec"].get("replicas", 1))
     recreates = strategy.get("type") == "Recreate"
     surge = 0 if recreates else _share(rolling.get("maxSurge", "25%"), replicas, math.ceil)
-    gives_way = recreates or _share(rolling.get("maxUnavailable", "25%"), replicas, math.floor) > 0
+    # Where both come to nothing, the Deployment controller lets one pod be missing.
+    gives_way = recreates or surge == 0 or _share(rolling.get("maxUnavailable", "25%"), replicas, math.floor) > 0
     if surge > 0 and room.fits(free, proposal.serving.accelerators):
         return None
     if view.accepted.spec.update_policy.allow_downtime:

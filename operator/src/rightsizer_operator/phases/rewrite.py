@@ -52,7 +52,10 @@ class Moment:
 
     @property
     def overdue(self) -> bool:
-        since = observe.moment(self.rollout.since) or self.view.now
+        """Neither begun nor moved on for the deadline: large models replaced one by one take their time."""
+        progressing = observe.condition(self.view.target, "Progressing") or {}
+        known = (observe.moment(self.rollout.since), observe.moment(progressing.get("lastUpdateTime")))
+        since = max((at for at in known if at is not None), default=self.view.now)
         return self.view.now > since + datetime.timedelta(seconds=self.view.world.settings.rollout_deadline_s)
 
 
@@ -105,7 +108,7 @@ def _must_turn(now: Moment) -> str:
         return f"the roll-out failed: {now.progress.message}"
     if waited_for.get(now.rollout.step) and now.overdue:
         seconds = now.view.world.settings.rollout_deadline_s
-        return f"the new pods were not ready within {seconds} s: {now.progress.message}"
+        return f"no new pod became ready within {seconds} s: {now.progress.message}"
     return ""
 
 

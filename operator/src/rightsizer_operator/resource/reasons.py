@@ -311,6 +311,12 @@ NO_SPARE_ACCELERATORS = _reason(
     "New pods do not fit beside the old ones.",
     "Free the stated number of accelerators, or set spec.updatePolicy.allowDowntime.",
 )
+PROGRESS_DEADLINE_TOO_SHORT = _reason(
+    _REWRITE,
+    "ProgressDeadlineTooShort",
+    "The engine needs longer to become ready than the Deployment waits: its roll-out would fail.",
+    "Raise spec.progressDeadlineSeconds of the Deployment to above the stated time.",
+)
 MET = _reason(_REWRITE, "Met", "Every limit is met at the percentile.")
 MISSED = _reason(_REWRITE, "Missed", "A limit is missed at the percentile.", "See the message for limit and figure.")
 NOT_MEASURED = _reason(_REWRITE, "NotMeasured", "Nothing has been measured yet.")
