@@ -27,7 +27,7 @@ def place_damaged(models: Path, name: str, recipe: str, weights: Path) -> None:
     """Weights that every engine serves and that must fail the quality gate."""
     work = models / f"{name}.work"
     shutil.copytree(weights, work)
-    artefact.publish(work, models / FOLDER / name, recipe=recipe, tool=TOOL)
+    artefact.publish(work, models / FOLDER / name, recipe=recipe, tool=TOOL, calibration_sha256="", user="")
 
 
 def place_cut(models: Path, name: str, recipe: str) -> None:
@@ -36,4 +36,4 @@ def place_cut(models: Path, name: str, recipe: str) -> None:
     shutil.copytree(models / "base", work)
     for file in work.glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:4096])
-    artefact.publish(work, models / FOLDER / name, recipe=recipe, tool=TOOL)
+    artefact.publish(work, models / FOLDER / name, recipe=recipe, tool=TOOL, calibration_sha256="", user="")
