@@ -5,6 +5,7 @@ from typing import Any
 from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import ApplyTarget
 from rightsizer_operator.phases import advance
+from rightsizer_operator.sizing import verdicts
 from tests.phases.builders import Object, a_node, a_spec, a_target, some_settings
 from tests.phases.rewrites import (
     BASELINE_ARGS,
@@ -93,6 +94,33 @@ def test_both_verifications_are_at_the_full_demand_on_the_new_pods_only() -> Non
     approved(script=script)
     assert [(one.rate_rps, len(one.endpoints), one.top_up) for one in seen] == [(7.5, 4, True), (7.5, 2, True)]
     assert len({one.seed for one in seen}) == 2
+
+
+def test_the_new_template_is_asked_a_few_questions_and_has_to_answer_as_in_its_trial() -> None:
+    told: dict[str, TrialAssignment] = {}
+
+    def script(assignment: Any) -> Any:
+        if isinstance(assignment, TrialAssignment) and assignment.purpose == "Verify":
+            told[assignment.candidate.partition("-")[2]] = assignment
+        return PLAY(assignment)
+
+    village = approved(script=script)
+    assert village.condition("Applied") == ("True", "Applied")
+    questions, report = told["template"].questions, village.run.status
+    assert questions is not None
+    assert questions.max_questions == 100
+    measured = next(one for one in report.trials if (one.purpose, one.subject) == ("Explore", "int8"))
+    found = verdicts.report_of(measured)
+    assert found is not None
+    assert told["template"].baseline_answers == found.answers
+    assert told["replicas"].questions is None
+
+
+def test_new_pods_that_answer_worse_than_the_trial_go_back() -> None:
+    village = approved(script=verifying("FailedQuality", "template"))
+    assert village.condition("Applied") == ("False", "RolledBack")
+    assert serves_baseline(village)
+    assert replicas(village) == 4
 
 
 def test_a_scalers_replicas_are_left_alone() -> None:

@@ -33,6 +33,8 @@ QUESTIONS_S = 3600.0
 MARGIN_S = 300.0
 """For writing records and the report."""
 WARMUP_BLOCKS = 6
+QUALITY_PROBE = 100
+"""Questions to new pods: enough to see weights that were read wrongly, few enough for pods that serve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +81,23 @@ def certify(run: OptimizationRun, candidate: Candidate, attempt: int, rate_rps: 
 
 
 def verify(
-    run: OptimizationRun, subject: str, attempt: int, endpoints: Sequence[Endpoint], rate_rps: float
+    run: OptimizationRun,
+    subject: str,
+    attempt: int,
+    endpoints: Sequence[Endpoint],
+    rate_rps: float,
+    *,
+    known_answers: Answers | None,
 ) -> TrialAssignment:
-    """The run's workload against the new pods."""
+    """The run's workload against the new pods; with ``known_answers`` first a few questions, to be answered alike."""
+    asked = _questions(run.spec.accepted).model_copy(update={"max_questions": QUALITY_PROBE})
     return _trial(
         run, "Verify", subject, attempt,
         endpoints=tuple(endpoints)[:64],
         seed=fingerprint.seed(run.uid, "verify", subject, attempt),
         rates=Rates(hold=rate_rps),
+        questions=asked if known_answers is not None else None,
+        baseline_answers=known_answers,
     )  # fmt: skip
 
 

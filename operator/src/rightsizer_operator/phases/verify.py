@@ -8,6 +8,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Literal
 
+from rightsizer_jobs.contract import Answers
 from rightsizer_operator.actions import Manifest
 from rightsizer_operator.manifests import jobs
 from rightsizer_operator.phases import assignments, measure, observe
@@ -16,6 +17,7 @@ from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Rollout, RunProposal, TrialRecord
 from rightsizer_operator.resource.status import Configuration
 from rightsizer_operator.sizing import figures, verdicts
+from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.world import Object
 
 Part = Literal["template", "replicas"]
@@ -33,7 +35,7 @@ class Check:
 
 def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_pods: tuple[Object, ...]) -> Check:
     """Where the verification of this step stands."""
-    subject = f"{proposal.hash}-{part}"
+    subject = _subject(proposal, part)
     records = [one for one in view.status.trials if one.purpose == "Verify" and one.subject == subject]
     current = [one for one in records if _since(one, rollout)]
     if current:
@@ -48,7 +50,7 @@ def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_p
     hosts = [host for pod in new_pods if (host := _ready_address(pod))]
     if not hosts:
         return Check(reason="waiting for the addresses of the new pods")
-    return Check(reason="a verify Job is being started", job=_job(view, proposal, subject, len(records) + 1, hosts))
+    return Check(reason="a verify Job is being started", job=_job(view, proposal, part, len(records) + 1, hosts))
 
 
 def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: int) -> Configuration | None:
@@ -68,11 +70,18 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
     )
 
 
-def _job(view: View, proposal: RunProposal, subject: str, attempt: int, hosts: list[str]) -> Manifest:
+def _subject(proposal: RunProposal, part: Part) -> str:
+    return f"{proposal.hash}-{part}"
+
+
+def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: list[str]) -> Manifest:
     standing = view.standing(proposal.candidate)
     engine = standing.candidate.engine if standing else view.run.spec.baseline.engine
     endpoints = [assignments.endpoint(view.run, engine, host) for host in hosts]
-    assignment = assignments.verify(view.run, subject, attempt, endpoints, verdicts.demand_rps(view.run.spec.accepted))
+    demand = verdicts.demand_rps(view.run.spec.accepted)
+    assignment = assignments.verify(
+        view.run, _subject(proposal, part), attempt, endpoints, demand, known_answers=_answers(view, standing, part)
+    )
     return jobs.verify_job(
         run_name=view.run.name,
         run_uid=view.run.uid,
@@ -84,6 +93,14 @@ def _job(view: View, proposal: RunProposal, subject: str, attempt: int, hosts: l
         settings=view.world.settings,
         spec=view.run.spec.accepted,
     )
+
+
+def _answers(view: View, standing: Standing | None, part: Part) -> Answers | None:
+    """What the winner answered in its trial: the pods of the new template have to answer alike. Asked once."""
+    if standing is None or part != "template":
+        return None
+    known = verdicts.answers_by_key([one.candidate for one in view.standings], view.status.trials)
+    return known.get(verdicts.quality_key(standing.candidate))
 
 
 def _since(record: TrialRecord, rollout: Rollout) -> bool:
