@@ -26,9 +26,10 @@ DEMAND_OF_SATURATION = 0.8
 the targets as a rule, on purpose.
 """
 OFF_PEAK_OF_DEMAND = 0.05
-"""What the generator sends while trials run, as a share of the peak: two cores cannot back the peak and a
-trial at once. From the approval on it sends the peak.
+"""What the generator sends until the rewrite is done, as a share of the peak: two cores cannot back the peak and
+a trial or starting engines at once. The verify Jobs fill it up to the peak, and after the rewrite the generator sends the peak.
 """
+PEAK_S = 60
 RUN_LIMIT_S = 3600
 ROLLOUT_LIMIT_S = 1800
 
@@ -56,8 +57,9 @@ def tell(story: Story) -> Object:
     ask(story, demand)
     propose(story)
     if proposed(story):
-        approve(story, demand)
+        approve(story)
         apply(story)
+        show_peak(story, demand)
     return report(story)
 
 
@@ -104,8 +106,8 @@ def measure_demand(story: Story) -> float:
         )
         traffic.run(story.kubectl, demand * OFF_PEAK_OF_DEMAND)
         story.progress.say(
-            f"the traffic generator sends {OFF_PEAK_OF_DEMAND:.0%} of it while trials run, "
-            "all of it from the approval on"
+            f"the traffic generator sends {OFF_PEAK_OF_DEMAND:.0%} of it (off-peak) until the rewrite is done, "
+            "then the peak"
         )
     return demand
 
@@ -144,15 +146,22 @@ def proposed(story: Story) -> bool:
     return False
 
 
-def approve(story: Story, demand: float) -> None:
+def approve(story: Story) -> None:
     with story.progress.step("kubectl rightsizer approve support-chat"):
-        traffic.run(story.kubectl, demand)
         rightsizer(story, "approve", objects.TARGET, "-n", objects.NAMESPACE)
 
 
 def apply(story: Story) -> None:
     with story.progress.step("The rewrite: template, verified; replicas, verified; or the way back"):
         follow(story, settled, "Applied, or back at the baseline", ROLLOUT_LIMIT_S)
+
+
+def show_peak(story: Story, demand: float) -> None:
+    """What the users see at the peak: the generator's own figures, which no verdict rests on."""
+    with story.progress.step(f"The traffic generator sends the peak, {demand:.2f} requests/s, for {PEAK_S} s"):
+        traffic.run(story.kubectl, demand)
+        for line in traffic.watch(story.kubectl, PEAK_S):
+            story.progress.say(line)
 
 
 def settled(look: Object) -> bool:

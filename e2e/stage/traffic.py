@@ -3,6 +3,7 @@ saturates one replica.
 """
 
 import json
+import time
 from pathlib import Path
 
 from e2e import traffic
@@ -88,3 +89,18 @@ def saturate(kubectl: Kubectl, url: str, seconds: int = SATURATION_S) -> dict[st
     log = kubectl.run("logs", f"job/{SATURATION}", "-n", objects.NAMESPACE)
     found: dict[str, float] = json.loads(log.strip().splitlines()[-1])
     return found
+
+
+def watch(kubectl: Kubectl, seconds: int) -> list[str]:
+    """Wait that long and return what the generator said of it, a line for each of its intervals."""
+    time.sleep(seconds + 5)
+    log = kubectl.run("logs", f"deployment/{NAME}", "-n", objects.NAMESPACE, f"--since={seconds}s")
+    return [_told(json.loads(line)) for line in log.splitlines() if line.startswith("{")]
+
+
+def _told(interval: dict[str, float]) -> str:
+    rate = interval["sent"] / interval["seconds"]
+    return (
+        f"sent {rate:.1f} requests/s, {interval['failed']:.0f} failed, p95 TTFT {interval['ttft_p95_ms']:.0f} ms, "
+        f"p95 ITL {interval['itl_p95_ms']:.0f} ms"
+    )
