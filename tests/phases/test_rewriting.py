@@ -6,7 +6,7 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import ApplyTarget
 from rightsizer_operator.phases import advance
 from rightsizer_operator.sizing import verdicts
-from tests.phases.builders import Object, a_node, a_spec, a_target, some_settings
+from tests.phases.builders import DIGEST, Object, a_node, a_spec, a_target, some_settings
 from tests.phases.rewrites import (
     BASELINE_ARGS,
     PLAY,
@@ -108,7 +108,7 @@ def test_the_new_template_is_asked_a_few_questions_and_has_to_answer_as_in_its_t
     assert village.condition("Applied") == ("True", "Applied")
     questions, report = told["template"].questions, village.run.status
     assert questions is not None
-    assert questions.max_questions == 100
+    assert (questions.max_questions, questions.sha256) == (100, DIGEST)
     measured = next(one for one in report.trials if (one.purpose, one.subject) == ("Explore", "int8"))
     found = verdicts.report_of(measured)
     assert found is not None

@@ -33,8 +33,8 @@ def answering(wrong):
 def ask(start_engine, assign, question_file):
     async def asked(wrong, **fields):
         engine = await start_engine(likely=answering(wrong))
-        questions = {"path": str(question_file)}
-        return await run(assign(engine.base_url, questions=questions, rate_to_beat_rps=1000.0, **fields))
+        asked = {"questions": {"path": str(question_file)}, "rate_to_beat_rps": 1000.0}
+        return await run(assign(engine.base_url, **(asked | fields)))
 
     return asked
 
@@ -75,6 +75,37 @@ async def test_a_baseline_of_another_set_is_refused(ask):
     report = await ask(set(), baseline_answers=other)
     assert report.outcome == "EngineFailed"
     assert "another question set" in report.reason
+
+
+@pytest.fixture
+def verify(ask, question_file):
+    async def verified(wrong, known, **fields):
+        questions = {"path": str(question_file), "max_questions": 100, "sha256": known.sha256}
+        return await ask(wrong, purpose="Verify", rate_rps=5.0, questions=questions, baseline_answers=known, **fields)
+
+    return verified
+
+
+async def test_new_pods_that_answer_otherwise_than_in_the_trial_fail_their_verification(ask, verify):
+    known = (await ask({7})).answers
+    report = await verify(set(range(0, TOTAL, 2)), known)
+    assert report.outcome == "FailedQuality"
+    assert not report.probes
+
+
+async def test_a_few_questions_settle_no_margin_and_let_the_verification_go_on(ask, verify):
+    known = (await ask({7})).answers
+    report = await verify({7}, known, max_drop_points=0.5)
+    assert (report.outcome, report.answers.asked) == ("Succeeded", 100), report.reason
+    assert report.probes
+
+
+async def test_a_file_that_changed_since_is_nobodys_failure(ask, verify, question_file):
+    known = (await ask(set())).answers
+    question_file.write_text(question_file.read_text() + "\n")
+    report = await verify(set(), known)
+    assert report.outcome == "Void"
+    assert "the file was changed" in report.reason
 
 
 async def test_an_unreadable_set_is_void_and_names_the_line(start_engine, assign, tmp_path):

@@ -65,7 +65,7 @@ def explore(
         endpoints=(local_endpoint(run, candidate),),
         seed=fingerprint.seed(run.uid, "explore"),
         rates=Rates(beat=bar_rps),
-        questions=_questions(spec) if questions else None,
+        questions=_questions(spec, baseline_answers) if questions else None,
         baseline_answers=baseline_answers if questions else None,
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ def verify(
     known_answers: Answers | None,
 ) -> TrialAssignment:
     """The run's workload against the new pods; with ``known_answers`` first a few questions, to be answered alike."""
-    asked = _questions(run.spec.accepted).model_copy(update={"max_questions": QUALITY_PROBE})
+    asked = _questions(run.spec.accepted, known_answers).model_copy(update={"max_questions": QUALITY_PROBE})
     return _trial(
         run, "Verify", subject, attempt,
         endpoints=tuple(endpoints)[:64],
@@ -178,9 +178,10 @@ def _workload(spec: InferenceDeploymentSpec) -> Workload:
     return Workload(input_tokens=static.input_tokens, output_tokens=static.output_tokens, arrivals=static.arrivals)
 
 
-def _questions(spec: InferenceDeploymentSpec) -> QuestionSet:
+def _questions(spec: InferenceDeploymentSpec, known: Answers | None) -> QuestionSet:
+    """Pinned to what was asked before: a file that changes during a run is nobody's failure, and must be named."""
     asked = spec.quality.question_set
-    return QuestionSet(path=_on_volume(asked.path), sha256=asked.sha256)
+    return QuestionSet(path=_on_volume(asked.path), sha256=known.sha256 if known is not None else asked.sha256)
 
 
 def _measurement(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
