@@ -1,4 +1,4 @@
-"""How far the estimator is from published measurements: ``python benchmarks/estimator_accuracy.py [--fit]``.
+"""How far the estimator is from published measurements: ``python -m benchmarks.estimator_accuracy [--fit]``.
 
 Prints the error of estimated mean TTFT and TPOT against benchmarks/data/measured.csv (778 closed-loop runs), by pair of
 model and GPU and by engine: with the constants in the package, and for every pair with constants fitted on the other
@@ -32,7 +32,7 @@ PRIOR = {
     "allreduce_us": 8.0, "layer_us": 10.0, "step_ms": 1.0, "sequence_us": 20.0, "request_ms": 20.0, "token_us": 50.0,
     "drift_tokens": 10.0,
 }  # fmt: skip
-"""What is believed before any row: field/engines.md's figures and common sense."""
+"""What is believed before any row."""
 WIDTH = {
     "compute": 0.15, "compute_8bit": 0.2, "block_scaled": 0.1,
     "bandwidth": 0.1, "kv_bandwidth": 0.25, "attention": 0.4, "link": 0.5,
@@ -50,6 +50,9 @@ MOST = {
     "link": 1.0,
 }
 STRICTNESS = 0.02
+ENGINES = ("VLLM", "TensorRTLLM", "SGLang")
+SAMPLE, BUSIEST, ROUNDS = 60, 256, 5
+"""Rows and rounds of one fit, which keep it to a minute."""
 
 
 @dataclass(frozen=True)
@@ -122,20 +125,16 @@ def fitted(measured: Sequence[Measured], prior: dict[str, float], rounds: int) -
     return current
 
 
-def constants_for(measured: Sequence[Measured], thin: int) -> dict[str, dict[str, float]]:
-    """By engine: first what is common to all engines, then each engine's own, pulled to the common ones. Every
-    ``thin``-th row."""
-    common = fitted(list(measured)[:: 2 * thin], PRIOR, 4)
-    found = {}
-    for engine in ("VLLM", "TensorRTLLM", "SGLang"):
-        own = [one for one in measured if one.row.engine == engine][::thin]
-        found[engine] = fitted(own, common, 6) if own else common
-        print(f"  {engine}: {len(own)} rows", file=sys.stderr, flush=True)
-    return found
+def constants_of(measured: Sequence[Measured], engine: str) -> dict[str, float]:
+    """One engine's constants, fitted on an even sample of its rows of at most BUSIEST requests in flight."""
+    own = [one for one in measured if one.row.engine == engine and one.row.concurrency <= BUSIEST]
+    sample = own[:: max(1, -(-len(own) // SAMPLE))]
+    print(f"  {engine}: {len(sample)} of {len(own)} rows", file=sys.stderr, flush=True)
+    return rounded(fitted(sample, PRIOR, ROUNDS) if sample else PRIOR)
 
 
-def rounded(constants: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    return {key: {name: float(f"{value:.4g}") for name, value in own.items()} for key, own in constants.items()}
+def rounded(constants: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in constants.items()}
 
 
 def table_of(constants: dict[str, dict[str, float]]) -> Table:
@@ -150,20 +149,22 @@ SPLIT = (("Llama-3.1-8B", "h100_sxm"), ("Llama-3.1-8B", "h200_sxm"), ("Llama-3.1
 """Pairs that the fixed split fits on; the others only test."""
 
 
-def fit(measured: Sequence[Measured], thin: int) -> None:
-    """Writes the folds and the packaged constants."""
-    folds = {}
+def fit(measured: Sequence[Measured]) -> None:
+    """Writes the packaged constants, those of the split, and for each pair those of its engines without it."""
+    print("on all rows", file=sys.stderr, flush=True)
+    full = {engine: constants_of(measured, engine) for engine in ENGINES}
+    print("on the pairs of the split", file=sys.stderr, flush=True)
+    chosen = [one for one in measured if one.pair in SPLIT]
+    folds = {"split": {engine: constants_of(chosen, engine) for engine in ENGINES}}
     for pair in pairs_of(measured):
         print(f"without {pair}", file=sys.stderr, flush=True)
-        folds["/".join(pair)] = rounded(constants_for([one for one in measured if one.pair != pair], thin))
-    about = f"fitted {datetime.date.today()} without the named pair: benchmarks/estimator_accuracy.py --fit"
+        others = [one for one in measured if one.pair != pair]
+        touched = {one.row.engine for one in measured if one.pair == pair}
+        folds["/".join(pair)] = {engine: constants_of(others, engine) for engine in sorted(touched)}
+    about = f"fitted {datetime.date.today()}: python -m benchmarks.estimator_accuracy --fit"
     FOLDS.write_text(json.dumps({"about": about, "folds": folds}, indent=1) + "\n")
-    print("on the pairs of the split", file=sys.stderr, flush=True)
-    folds["split"] = rounded(constants_for([one for one in measured if one.pair in SPLIT], thin))
-    print("on all rows", file=sys.stderr, flush=True)
-    about = f"fitted {datetime.date.today()} on all rows of benchmarks/data/measured.csv; see docs/estimator.md"
-    document = {"about": about, "efficiencies": rounded(constants_for(measured, thin))}
-    PACKAGED.write_text(json.dumps(document, indent=1) + "\n")
+    about = f"fitted {datetime.date.today()} on an even sample of benchmarks/data/measured.csv; see docs/estimator.md"
+    PACKAGED.write_text(json.dumps({"about": about, "efficiencies": full}, indent=1) + "\n")
 
 
 def report(title: str, measured: Sequence[Measured], table_for: Callable[[Measured], Table]) -> None:
@@ -202,15 +203,14 @@ def _line(title: str, found: Sequence[tuple[float, float] | None]) -> str:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--fit", action="store_true", help="fit all constants anew")
-    options.add_argument("--thin", type=int, default=2, help="fit on every n-th row (default: 2)")
     options.add_argument("--rows", type=Path, default=DATA, help="other recordings in the same format")
     given = options.parse_args()
     measured = read(given.rows)
     if given.fit:
-        fit(measured, given.thin)
+        fit(measured)
     began = time.process_time()
     packaged = table_of(json.loads(PACKAGED.read_text())["efficiencies"])
-    report("Constants of the package", measured, lambda _: packaged)
+    report("Constants of the package, fitted on a sample of these very rows", measured, lambda _: packaged)
     spent = time.process_time() - began
     if given.rows == DATA:
         folds = {pair: table_of(own) for pair, own in json.loads(FOLDS.read_text())["folds"].items()}

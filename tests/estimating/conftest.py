@@ -21,7 +21,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def configuration() -> Callable[..., Configuration]:
     """A replica of a published model on a known GPU."""
 
-    def made(model: str = "Llama-3.1-70B", gpu: str = "H100-SXM", engine: str = "VLLM", **given: object) -> Configuration:
+    def made(
+        model: str = "Llama-3.1-70B", gpu: str = "H100-SXM", engine: str = "VLLM", **given: object
+    ) -> Configuration:
         facts, product = tables.published_model(model), tables.gpu(gpu)
         assert facts is not None
         assert product is not None

@@ -47,7 +47,9 @@ def test_more_accelerators_shorten_a_step_by_less_than_their_number(configuratio
 
 
 def test_a_faster_memory_shortens_decoding(configuration: Made) -> None:
-    old, new, newest = (decode(configuration(gpu=gpu, tensor_parallel=4), 16) for gpu in ("A100-80GB", "H100-SXM", "B200"))
+    old, new, newest = (
+        decode(configuration(gpu=gpu, tensor_parallel=4), 16) for gpu in ("A100-80GB", "H100-SXM", "B200")
+    )
     assert newest < new < old
 
 

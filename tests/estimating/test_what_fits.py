@@ -64,7 +64,9 @@ def test_sliding_layers_keep_their_window_only(configuration: Made) -> None:
 
 
 def test_tensorrt_takes_its_share_of_what_is_free(configuration: Made) -> None:
-    vllm, trtllm = (memory.memory(configuration(engine=engine, tensor_parallel=4), 2000) for engine in ("VLLM", "TensorRTLLM"))
+    vllm, trtllm = (
+        memory.memory(configuration(engine=engine, tensor_parallel=4), 2000) for engine in ("VLLM", "TensorRTLLM")
+    )
     assert trtllm.kv_gib == pytest.approx(0.9 * (vllm.kv_gib + (1 - 0.92) * 79.2), rel=0.01)
 
 

@@ -12,9 +12,10 @@ from rightsizer_operator.sizing.estimate.capacity import Estimate
 from rightsizer_operator.sizing.estimate.failures import DoesNotFit, NotEstimable
 from rightsizer_operator.sizing.estimate.memory import Memory
 from rightsizer_operator.sizing.estimate.questions import Choice, Question
+from rightsizer_operator.sizing.verdicts import AS_IS
 
 SIMULATED = 20
-"""How many of the best by roofline are simulated."""
+"""How many of the best by roofline are simulated, beside the target as it is."""
 EVIDENCE = "Estimated"
 
 
@@ -52,16 +53,22 @@ class _Engine:
 
 
 def ranked(asked: Question, simulated: int = SIMULATED) -> tuple[Planned, ...]:
-    """All candidates, best first, excluded ones last; raises NotEstimable where the limits are below what one request
-    alone needs on the fastest candidate."""
+    """All candidates: simulated ones, best first, then those by roofline, then excluded ones.
+
+    Raises NotEstimable where the limits are below what one request alone needs on the fastest candidate.
+    """
     ready, out = _sorted_out(asked)
     looked = [(engine, capacity.roofline(engine.clock, engine.limits, asked)) for engine in ready]
     quick = sorted((_by_roofline(asked, engine, found) for engine, found in looked), key=_order)
     by_id = {engine.choice.id: engine for engine in ready}
-    best, rest = quick[:simulated], quick[simulated:]
-    precise = [_by_simulation(asked, by_id[plan.choice.id], plan) for plan in best if plan.gpus]
-    others = [plan for plan in best if not plan.gpus]
-    return (*sorted(precise, key=_order), *sorted((*others, *rest), key=_order), *out)
+    chosen = {plan.choice.id for plan in quick[:simulated] if plan.gpus} | {AS_IS}
+    done = [
+        _by_simulation(asked, by_id[plan.choice.id], plan) if plan.gpus and plan.choice.id in chosen else plan
+        for plan in quick
+    ]
+    precise = sorted((plan for plan in done if plan.method == "Simulation" and plan.gpus), key=_order)
+    others = sorted((plan for plan in done if plan.method != "Simulation" or not plan.gpus), key=_order)
+    return (*precise, *others, *out)
 
 
 def _sorted_out(asked: Question) -> tuple[list[_Engine], list[Planned]]:

@@ -1,0 +1,143 @@
+"""From a question to ranked candidates: rules, fit, rates, accelerators, cost."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rightsizer_operator.sizing import cost, gpus
+from rightsizer_operator.sizing.estimate import batching, capacity, memory, questions, ranking, steps, tables
+from rightsizer_operator.sizing.estimate.failures import NotEstimable
+from rightsizer_operator.sizing.estimate.questions import Question, Serving
+from rightsizer_operator.sizing.estimate.ranking import Planned
+
+Asked = Callable[..., Question]
+
+
+def by_id(found: tuple[Planned, ...]) -> dict[str, Planned]:
+    return {plan.choice.id: plan for plan in found}
+
+
+def test_every_candidate_is_ranked_or_says_why_not(asked: Asked) -> None:
+    found = ranking.ranked(asked(engines=("VLLM", "TensorRTLLM"), precisions=("AsIs", "FP8", "INT8", "INT4")))
+    assert len(by_id(found)) == len(found)
+    for plan in found:
+        assert plan.evidence == "Estimated"
+        assert bool(plan.gpus) != bool(plan.reason)
+
+
+def test_the_plan_is_the_arithmetic_of_its_rate(asked: Asked) -> None:
+    question = asked(demand_rps=30.0)
+    for plan in ranking.ranked(question):
+        if plan.gpus:
+            assert plan.replicas == gpus.replicas_for(30.0, plan.rate_rps)
+            assert plan.gpus == plan.replicas * plan.choice.parallelism
+            hourly = cost.per_hour(plan.gpus, "4.00")
+            assert plan.cost_per_million_tokens == cost.per_million_tokens(hourly, 30.0 * 200)
+
+
+def test_simulated_candidates_meet_the_limits_at_the_demand(asked: Asked) -> None:
+    question = asked(demand_rps=12.0)
+    simulated = [plan for plan in ranking.ranked(question) if plan.method == "Simulation" and plan.gpus]
+    assert simulated
+    for plan in simulated:
+        assert plan.latencies_ms["ttft"] <= 1500 * 1.1
+        assert plan.latencies_ms["tpot"] <= 60 * 1.1
+
+
+def test_fewest_accelerators_come_first_among_the_simulated(asked: Asked) -> None:
+    counts = [plan.gpus for plan in ranking.ranked(asked()) if plan.method == "Simulation" and plan.gpus]
+    assert counts == sorted(counts)
+
+
+def test_tighter_limits_never_raise_a_rate(asked: Asked) -> None:
+    loose = by_id(ranking.ranked(asked()))["fp8"]
+    tight = by_id(ranking.ranked(asked(limits_ms={"ttft": 1500.0, "tpot": 22.0})))["fp8"]
+    assert 0 < tight.rate_rps < loose.rate_rps
+
+
+def test_the_roofline_is_near_the_simulation(asked: Asked) -> None:
+    question = asked()
+    for choice in questions.choices(question):
+        if choice.id not in ("as-is", "fp8", "fp8-tp2"):
+            continue
+        configuration = questions.configured(question, choice)
+        of = tables.efficiencies(choice.engine, question.gpu.name)
+        clock = steps.clock(configuration, of)
+        limits = batching.limits(configuration.rules, of, memory.memory(configuration, 1200).kv_tokens)
+        quick = capacity.roofline(clock, limits, question)
+        assert quick is not None
+        precise = capacity.simulated(clock, limits, question, quick.rate_rps)
+        assert precise is not None
+        assert quick.rate_rps == pytest.approx(precise.rate_rps, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "id_", "said"),
+    [
+        ({"engines": ("TensorRTLLM",), "precisions": ("AsIs", "INT8")}, "trtllm-int8", "without an error"),
+        ({"gpu": "A100-80GB"}, "fp8", "no FP8 arithmetic"),
+        ({"gpu": "B300", "precisions": ("AsIs", "INT8")}, "int8", "no INT8 tensor arithmetic"),
+        ({"precisions": ("AsIs", "BF16")}, "bf16", "the same as AsIs"),
+        ({"model": "DeepSeek-V3", "gpu": "B300", "precisions": ("AsIs", "INT4"), "most_gpus": 8}, "int4-tp8",
+         "needs unquantized weights"),
+        ({"model": "gpt-oss-20b", "serving": Serving(parallelism=3)}, "as-is", "do not divide 64 attention heads"),
+        ({}, "as-is-tp1", "does not fit: weights and overhead need"),
+        ({"limits_ms": {"tpot": 12.0}}, "as-is", "one request alone needs"),
+    ],
+)  # fmt: skip
+def test_an_excluded_candidate_says_which_rule(asked: Asked, change: dict, id_: str, said: str) -> None:
+    plan = by_id(ranking.ranked(asked(**change)))[id_]
+    assert said in plan.reason
+    assert not plan.gpus
+
+
+@pytest.mark.parametrize(("metric", "limit"), [("ttft", 2.0), ("tpot", 1.0), ("itl", 1.0), ("e2e", 100.0)])
+def test_a_limit_below_one_request_alone_is_an_error_that_names_it(asked: Asked, metric: str, limit: float) -> None:
+    with pytest.raises(NotEstimable) as said:
+        ranking.ranked(asked(limits_ms={metric: limit}))
+    assert said.value.field == f"spec.slo.{metric}Ms"
+    assert "one request alone" in said.value.problem
+    assert "Allow at least" in said.value.remedy
+
+
+@pytest.mark.parametrize("gpu", ["L40S", "A100-80GB", "H100-PCIe", "H100-SXM", "H200", "B200", "B300"])
+@pytest.mark.parametrize("model", ["Llama-3.1-8B", "Qwen3-30B-A3B", "gpt-oss-120b", "DeepSeek-V3"])
+def test_other_models_and_gpus_give_sane_figures(asked: Asked, model: str, gpu: str) -> None:
+    question = asked(model=model, gpu=gpu, serving=Serving(parallelism=8), precisions=("AsIs",), most_gpus=8)
+    plan = by_id(ranking.ranked(question)).get("as-is")
+    assert plan is not None
+    if plan.gpus:
+        assert 0.05 < plan.rate_rps < 1000
+        assert 2 < plan.alone_ms["tpot"] < 60
+    else:
+        assert plan.reason
+        assert (model, gpu) in {("DeepSeek-V3", "L40S"), ("DeepSeek-V3", "A100-80GB"), ("DeepSeek-V3", "H100-PCIe"),
+                                ("DeepSeek-V3", "H100-SXM")}  # fmt: skip
+
+
+def test_a_mixture_of_experts_is_faster_than_a_dense_model_of_its_size(asked: Asked) -> None:
+    serving = {"serving": Serving(parallelism=4), "precisions": ("AsIs",)}
+    sparse = by_id(ranking.ranked(asked(model="gpt-oss-120b", **serving)))["as-is"]
+    dense = by_id(ranking.ranked(asked(model="Llama-3.1-70B", **serving)))["as-is"]
+    assert sparse.alone_ms["tpot"] < 0.6 * dense.alone_ms["tpot"]
+    assert sparse.rate_rps > 2 * dense.rate_rps
+
+
+def test_five_hundred_candidates_take_under_five_seconds(asked: Asked) -> None:
+    question = asked(
+        engines=("VLLM", "TensorRTLLM"),
+        precisions=("AsIs", "FP8", "INT8", "INT8W8A16", "INT4"),
+        kv_types=("Auto", "FP8"),
+        batch_limits=(32, 64, 128, 256, 512),
+        most_gpus=16,
+    )
+    began = time.process_time()
+    found = ranking.ranked(question)
+    assert len(found) >= 500
+    assert time.process_time() - began < 5
+
+
+def test_the_same_question_gives_the_same_answer(asked: Asked) -> None:
+    assert ranking.ranked(asked()) == ranking.ranked(replace(asked()))
