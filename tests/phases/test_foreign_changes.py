@@ -6,6 +6,8 @@ import datetime
 import pytest
 
 from rightsizer_operator.actions import ApplyTarget, CreateJob
+from rightsizer_operator.phases import advance
+from rightsizer_operator.world import Step
 from tests.phases.builders import a_spec
 from tests.phases.rewrites import (
     PLAY,
@@ -150,6 +152,29 @@ def test_while_the_baseline_is_put_back_it_is_what_serves() -> None:
     assert village.status.current is not None
     assert (village.status.current.candidate, village.status.current.gpus) == ("as-is", 4)
     assert not village.message("SLOMet").startswith("observed")
+
+
+def test_a_roll_out_that_another_manager_keeps_from_its_first_write_does_not_hold_up_new_inputs() -> None:
+    village = proposed()
+    village.approve()
+    begun = advance(village.world()).run_status
+    village.perform(Step(status=village.status, run_status=begun))
+    assert village.run.status.rollout is not None
+    assert not village.applied
+    village.conflicts = ("flagger",)
+    village.settle()
+    assert village.condition("OwnershipConflict") == ("True", "OwnershipConflict")
+    before = village.run.name
+    village.change(workload={"static": {"requestRate": "9"}})
+    village.settle()
+    assert village.run.name != before
+    village.change(workload={"static": {"requestRate": "7.5"}})
+    village.settle()
+    assert village.run.name == before
+    assert village.run.status.rollout is None
+    village.conflicts = ()
+    village.settle()
+    assert village.condition("Applied") == ("True", "Applied")
 
 
 def put_template_back(village: Village) -> None:

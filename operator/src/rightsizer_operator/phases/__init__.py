@@ -108,7 +108,11 @@ def _supersede(world: World, accepted: Accepted, run: OptimizationRun, reason: s
     status = measure.harvest(world, run)
     text = f"run {run.name} is superseded: {why}; its Jobs end before a new search starts"
     finished = status.finished_at or rfc3339(world.now)
-    status = status.model_copy(update={"phase": "Superseded", "activity": text, "finished_at": finished})
+    # A roll-out that was not brought to an end is void with its run: should the run come back, it starts anew.
+    rollout = status.rollout if watch.rolled(status.rollout) else None
+    status = status.model_copy(
+        update={"phase": "Superseded", "activity": text, "finished_at": finished, "rollout": rollout}
+    )
     conditions = (
         *summary.accepted_conditions(world, accepted),
         summary.reconciling(True, text),

@@ -10,6 +10,7 @@ from rightsizer_operator.actions import Action, DeleteRun
 from rightsizer_operator.manifests import baseline as baselines
 from rightsizer_operator.phases import gate
 from rightsizer_operator.phases.accept import Accepted
+from rightsizer_operator.phases.gate import TargetState
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.run import Rollout
 from rightsizer_operator.sizing import fingerprint
@@ -26,12 +27,12 @@ def outdated(world: World, run: OptimizationRun, accepted: Accepted) -> tuple[st
         return reasons.TARGET_CHANGED, "the target was deleted and made again"
     if not state.known:
         return reasons.TARGET_CHANGED, "the target was changed by somebody else: that is new intent"
-    if under_way(run.status.rollout):
+    if under_way(run.status.rollout) and not _unwritten(run, state):
         return None
     if bool(run.spec.baseline.replicas_managed_by) != bool(world.scalers):
         now_by = world.scalers[0] if world.scalers else "nobody"
         return reasons.TARGET_CHANGED, f"the target's replicas are now scaled by {now_by}"
-    if run.status.rollout is None and not state.serving_is_proposal and _template_changed(run, accepted):
+    if not rolled(run.status.rollout) and not state.serving_is_proposal and _template_changed(run, accepted):
         return reasons.TARGET_CHANGED, "the target's pod template was changed by somebody else"
     now = fingerprint.inputs_fingerprint(accepted.spec, run.spec.baseline, run.spec.accelerator_type)
     if now != run.spec.fingerprint:
@@ -49,7 +50,18 @@ def with_live_scaler(world: World, run: OptimizationRun) -> OptimizationRun:
 
 def under_way(rollout: Rollout | None) -> bool:
     """Whether the target is between two known states."""
-    return rollout is not None and rollout.step not in ("Applied", "RolledBack")
+    return rollout is not None and not rolled(rollout)
+
+
+def rolled(rollout: Rollout | None) -> bool:
+    """Whether a roll-out has come to an end."""
+    return rollout is not None and rollout.step in ("Applied", "RolledBack")
+
+
+def _unwritten(run: OptimizationRun, state: TargetState) -> bool:
+    """Begun, but its first write does not stand, as where another manager keeps the fields: nothing is half-way."""
+    rollout = run.status.rollout
+    return rollout is not None and rollout.step in ("Template", "Replicas") and state.is_baseline and not state.applied
 
 
 def surplus(world: World, current: str, applied: str) -> tuple[Action, ...]:
