@@ -13,6 +13,9 @@ from rightsizer_operator.sizing.estimate.tables import Efficiencies
 
 SOFTNESS = 3.0
 """Exponent of the soft maximum; infinite: a sharp one."""
+EXPERT_LAYER_US = 20.0
+LATENT_LAYER_US = 20.0
+"""More launches in a layer with routed experts, and in one with latent attention: priors, no recording fits them."""
 _NARROW = {"FP8": "FP8", "INT8": "INT8", "FP4": "FP4"}
 
 
@@ -94,10 +97,12 @@ def clock(configuration: Configuration, of: Efficiencies) -> StepClock:
 
 
 def _fixed_ms(configuration: Configuration, of: Efficiencies) -> float:
-    layers = configuration.model.layers
+    model = configuration.model
+    layers = model.layers
+    gaps = of.layer_us + (EXPERT_LAYER_US if model.experts else 0.0) + (LATENT_LAYER_US if model.latent else 0.0)
     latency = 2 * layers * of.allreduce_us * _doublings(configuration.tensor_parallel)
     hops = 0.1 * (configuration.pipeline_parallel - 1)
-    return of.step_ms + (layers * of.layer_us + latency) / 1e3 + hops
+    return of.step_ms + (layers * gaps + latency) / 1e3 + hops
 
 
 def _doublings(tensor_parallel: int) -> float:
