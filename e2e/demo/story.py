@@ -26,8 +26,8 @@ DEMAND_OF_SATURATION = 0.8
 the targets as a rule, on purpose.
 """
 OFF_PEAK_OF_DEMAND = 0.05
-"""What the generator sends until the rewrite is done, as a share of the peak: two cores cannot back the peak and
-a trial or starting engines at once. The verify Jobs fill it up to the peak, and after the rewrite the generator sends the peak.
+"""What the generator sends until the rewrite is done, as a share of the peak: two cores cannot back the peak
+and a trial or starting engines at once. The verify Jobs fill it up to the peak; afterwards it sends the peak itself.
 """
 PEAK_S = 60
 RUN_LIMIT_S = 3600
