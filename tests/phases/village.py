@@ -201,11 +201,12 @@ class Village:
 
     def _apply(self, action: ApplyTarget) -> None:
         assert self.target is not None
-        before = copy.deepcopy(self.target)
+        after = copy.deepcopy(self.target)
         assert action.uid == self.target["metadata"]["uid"]
-        apply_intent(self.target, action.patch)
-        if self.target["spec"] != before["spec"] or self.target["metadata"] != before["metadata"]:
+        apply_intent(after, action.patch)
+        if self.target != after:
             self._write("apply target")
+            self.target = after
             self.applied.append(action.patch)
             self.roll()
 
