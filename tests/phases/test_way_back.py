@@ -93,6 +93,24 @@ def test_new_pods_that_are_not_ready_in_time_go_back() -> None:
     assert serves_baseline(village)
 
 
+def test_new_pods_that_stop_being_ready_before_they_are_verified_go_back() -> None:
+    village = proposed()
+    village.approve()
+    while village.run.status.rollout is None or village.run.status.rollout.step != "VerifyTemplate":
+        village.tick()
+    assert village.target is not None
+    for pod in village.target_pods:
+        pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    village.target["status"]["availableReplicas"] = 0
+    village.tick()
+    assert village.condition("Applied") == ("Unknown", "Verifying")
+    village.now += datetime.timedelta(seconds=village.settings.rollout_deadline_s + 2)
+    village.tick()
+    assert village.condition("Applied") == ("False", "RollingBack")
+    village.settle()
+    assert serves_baseline(village)
+
+
 def test_a_roll_out_that_moves_on_pod_by_pod_is_given_time() -> None:
     village = proposed()
     village.approve()

@@ -143,6 +143,8 @@ def _verified(now: Moment, part: verify.Part, following: Step) -> Rewrite:
     found = verify.check(now.view, now.rollout, now.proposal, part, now.progress.new_pods)
     if found.result == "Fail":
         return _go_back(now, f"verification on the new pods failed: {found.reason}")
+    if found.deserted and now.overdue:
+        return _go_back(now, f"no new pod was ready to be verified: {now.progress.message}")
     if found.result == "Inconclusive":
         text = (
             f"{found.reason}; the new pods stay, nothing further is written. Withdraw the approval to put the baseline "

@@ -31,6 +31,8 @@ class Check:
     reason: str = ""
     job: Manifest | None = None
     record: TrialRecord | None = None
+    deserted: bool = False
+    """No new pod is ready to be verified."""
 
 
 def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_pods: tuple[Object, ...]) -> Check:
@@ -49,7 +51,7 @@ def check(view: View, rollout: Rollout, proposal: RunProposal, part: Part, new_p
         return Check(reason="a verify Job measures the new pods")
     hosts = [host for pod in new_pods if (host := _ready_address(pod))]
     if not hosts:
-        return Check(reason="waiting for the addresses of the new pods")
+        return Check(reason="waiting for a new pod to be ready", deserted=True)
     return Check(reason="a verify Job is being started", job=_job(view, proposal, part, len(records) + 1, hosts))
 
 
