@@ -128,7 +128,7 @@ def refusal(view: View, standing: Standing, *, reserve: int) -> str:
     if len(view.status.trials) >= MOST_RECORDS:
         return f"the run holds {len(view.status.trials)} trials, as many as fit"
     spec = view.accepted.spec.search
-    seconds = budget.expected_trial_s(view.status.trials, spec.measurement, standing.gpus_per_replica)
+    seconds = budget.expected_trial_s(view.status.trials, spec.measurement)
     return budget.refusal(
         spec.budget,
         view.spent,

@@ -33,13 +33,19 @@ def shortest_trial_s(measurement: MeasurementSpec) -> int:
     return measurement.warmup_seconds + measurement.saturation_seconds + measurement.probe_seconds
 
 
-def expected_trial_s(trials: Sequence[TrialRecord], measurement: MeasurementSpec, gpus_per_replica: int) -> float:
+def expected_trial_s(trials: Sequence[TrialRecord], measurement: MeasurementSpec) -> float:
     """Seconds to reserve for the next trial: the mean of this run's finished ones, at least the shortest possible."""
-    measured = [
-        record.gpu_seconds for record in trials if record.purpose == "Explore" and record.outcome == "Succeeded"
-    ]
-    mean = sum(measured) / len(measured) / max(1, gpus_per_replica) if measured else 0.0
+    measured = [_seconds(record) for record in trials if record.purpose == "Explore" and record.outcome == "Succeeded"]
+    mean = sum(measured) / len(measured) if measured else 0.0
     return max(mean, shortest_trial_s(measurement))
+
+
+def _seconds(record: TrialRecord) -> float:
+    """From pod start; not from accelerator seconds, since trials differ in accelerators."""
+    if not record.started_at or not record.finished_at:
+        return 0.0
+    start, end = (datetime.datetime.fromisoformat(at) for at in (record.started_at, record.finished_at))
+    return max(0.0, (end - start).total_seconds())
 
 
 def refusal(
