@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rightsizer_jobs.contract import CompressAssignment, TrialAssignment
+from rightsizer_jobs.contract import CompressAssignment, TrialAssignment, dump_report
 from rightsizer_operator.phases import observe
 from rightsizer_operator.resource.run import TrialRecord
 from tests.phases import builders
@@ -159,6 +159,16 @@ def test_a_report_that_answers_another_assignment_is_an_error(change: Object) ->
     record = recorded(good().model_copy(update=change))
     assert record is not None
     assert record.outcome == "Error"
+
+
+@pytest.mark.parametrize("figure", ["NaN", "Infinity"])
+def test_a_report_with_a_figure_that_is_no_number_is_an_error_of_the_job(figure: str) -> None:
+    text = dump_report(good())
+    shown = text.replace('"ready_s":60.0', f'"ready_s":{figure}')
+    assert shown != text
+    record = recorded(ended(shown))
+    assert record is not None
+    assert (record.outcome, "not valid" in record.reason) == ("Error", True)
 
 
 def test_success_without_a_sample_is_an_error() -> None:

@@ -33,7 +33,7 @@ CompressOutcome = Literal["Succeeded", "Failed", "VolumeFull", "Void"]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Slo(Frozen):
