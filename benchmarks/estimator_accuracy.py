@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.occasion import heading
 from rightsizer_operator.sizing.estimate import rows as recorded
 from rightsizer_operator.sizing.estimate.tables import Efficiencies
 
@@ -205,6 +206,7 @@ def main() -> None:
     options.add_argument("--fit", action="store_true", help="fit all constants anew")
     options.add_argument("--rows", type=Path, default=DATA, help="other recordings in the same format")
     given = options.parse_args()
+    print(heading())
     measured = read(given.rows)
     if given.fit:
         fit(measured)
@@ -219,7 +221,7 @@ def main() -> None:
         tested = [one for one in measured if one.pair not in SPLIT]
         chosen = " and ".join(" on ".join(pair) for pair in SPLIT)
         report(f"Fixed split: fitted on {chosen}; tested on the rest", tested, lambda _: folds["split"])
-    print(f"\n{len(measured)} rows in {spent:.1f} CPU seconds; {datetime.date.today()}")
+    print(f"\n{len(measured)} rows estimated in {spent:.1f} CPU seconds")
 
 
 if __name__ == "__main__":

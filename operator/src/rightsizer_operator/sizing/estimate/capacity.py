@@ -8,6 +8,7 @@ rules over a fixed arrival schedule, the same for every candidate.
 import functools
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rightsizer_operator.sizing.estimate import batching
@@ -47,15 +48,19 @@ def missed(asked: Question, latencies_ms: dict[str, float]) -> str:
 
 def roofline(clock: StepClock, limits: Limits, asked: Question) -> Estimate | None:
     """The largest rate by steady-state means and a queue's tail; None: not even the smallest rate holds."""
+    return _largest(clock, limits, asked, lambda found: not missed(asked, found.latencies_ms))
+
+
+def _largest(clock: StepClock, limits: Limits, asked: Question, holds: Callable[[Estimate], bool]) -> Estimate | None:
     low, high = 0.0, _most_rps(clock, limits, asked)
     best: Estimate | None = None
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         found = _steady(clock, limits, asked, middle)
-        if found is None or missed(asked, found.latencies_ms):
-            high = middle
-        else:
+        if found is not None and holds(found):
             low, best = middle, found
+        else:
+            high = middle
         if high - low < CLOSE * low:
             break
     return best
@@ -72,6 +77,8 @@ def _most_rps(clock: StepClock, limits: Limits, asked: Question) -> float:
 def _steady(clock: StepClock, limits: Limits, asked: Question, rate: float) -> Estimate | None:
     """Means in the steady state at a rate; None: work or cache overflow."""
     prompt, output = asked.input_tokens, asked.output_tokens
+    if rate * output * limits.token_s > 0.97:
+        return None
     context = prompt + output / 2
     step = clock.seconds(0, 0.0, 1, context)
     for _ in range(60):
@@ -108,18 +115,24 @@ def _tail(
 
 
 def simulated(clock: StepClock, limits: Limits, asked: Question, near: float) -> Estimate | None:
-    """The largest rate by simulation, searched around ``near``; None: not even a twentieth of it holds."""
+    """The largest rate by simulation, searched around ``near``; None: not even a twentieth of it holds.
+
+    Never above the rate at which work or cache overflow in the long run: a short run would not show it where limits are
+    loose.
+    """
+    stable = _largest(clock, limits, asked, lambda _: True)
+    most = stable.rate_rps if stable else near
     low, high, best = 0.0, 0.0, None
-    rate = near
+    rate = min(near, most)
     for _ in range(ROUNDS):
         found = simulate(clock, limits, asked, rate)
         if missed(asked, found.latencies_ms):
             high = rate
         else:
             low, best = rate, found
-        if high and (high - low < 2 * CLOSE * high or high < near / 20):
+        if low >= most or (high and (high - low < 2 * CLOSE * high or high < near / 20)):
             break
-        rate = (low + high) / 2 if low and high else (high * 0.7 if high else low * 1.4)
+        rate = (low + high) / 2 if low and high else (high * 0.7 if high else min(low * 1.4, most))
     return best
 
 
@@ -131,9 +144,10 @@ def simulate(clock: StepClock, limits: Limits, asked: Question, rate: float) -> 
 
 
 def _requests(clock: StepClock, asked: Question, rate: float) -> int:
-    """Enough to outlast the first requests by far, so that a growing queue shows."""
+    """Enough to outlast the first requests by far, so that a growing queue shows; fewer where prompts are long."""
     longest = asked.output_tokens * clock.seconds(0, 0.0, 16, 16.0 * (asked.input_tokens + asked.output_tokens))
-    return round(min(MOST, max(FEWEST, 4 * rate * longest)))
+    chunks = 1 + asked.input_tokens // 8192
+    return round(min(MOST, max(FEWEST, 4 * rate * longest)) / math.sqrt(chunks))
 
 
 @functools.cache
