@@ -161,7 +161,7 @@ def test_the_operator_can_load_the_configuration_that_is_rendered(helm: Path) ->
     text = one(rendered(helm, *FULL), "ConfigMap")["data"]["config.yaml"]
     loaded = settings.parsed(yaml.safe_load(text))
     assert loaded.prices == {"NVIDIA-H100-80GB-HBM3": "2.50"}
-    assert loaded.trial.node_selector == {"pool": "gpu"}
+    assert (loaded.trial.node_selector, loaded.trial.priority_class_name) == ({"pool": "gpu"}, "trials")
     assert loaded.trial.image == "registry.test/trial@sha256:" + "a" * 64
     assert loaded.compress.volumes == ({"name": "scratch", "emptyDir": {}},)
     assert loaded.engine_images == {"VLLM": "registry.test/vllm@sha256:" + "b" * 64}

@@ -3,7 +3,8 @@
 import pytest
 
 from rightsizer_operator.manifests import trial_pod
-from tests.manifests.examples import a_target, an_engine
+from rightsizer_operator.settings import JobProfile
+from tests.manifests.examples import a_target, an_engine, some_settings
 from tests.manifests.trial_parts import a_job, client_of, engine_of, mounts_of, pod_of
 
 # Trials never displace serving pods.
@@ -19,6 +20,11 @@ def test_no_service_or_selector_of_the_target_selects_a_trial():
 
 def test_a_trial_has_no_priority_over_anybody():
     assert "priorityClassName" not in pod_of(a_job())
+
+
+def test_a_trial_has_the_priority_of_its_profile_where_there_is_one():
+    profile = JobProfile(image="trial:1", priority_class_name="trials")
+    assert pod_of(a_job(settings=some_settings(trial=profile)))["priorityClassName"] == "trials"
 
 
 def test_a_trial_takes_no_port_of_the_node():

@@ -41,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "rightsizer.profile" -}}
 image: {{ include "rightsizer.image" (dict "image" .profile.image "root" .root) | quote }}
 imagePullPolicy: {{ .profile.image.pullPolicy }}
-{{- range $key := list "command" "nodeSelector" "tolerations" "volumes" "volumeMounts" "env" "resources" }}
+{{- range $key := list "command" "nodeSelector" "tolerations" "volumes" "volumeMounts" "env" "resources" "priorityClassName" }}
 {{- with index $.profile $key }}
 {{ $key }}: {{ toJson . }}
 {{- end }}

@@ -38,6 +38,8 @@ class JobProfile:
     env: tuple[Object, ...] = ()
     command: tuple[str, ...] = ("python3", "-m", "rightsizer_jobs")
     resources: Object = field(default_factory=dict)
+    priority_class_name: str = ""
+    """A class below that of serving pods, best with preemptionPolicy Never: a trial gives way and takes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

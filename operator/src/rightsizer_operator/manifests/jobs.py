@@ -98,7 +98,7 @@ def trial_job(
     profile = settings.trial
     pod_spec = {
         **placement,
-        **_pod_defaults(template.pod_spec(target).get("securityContext") or {}),
+        **_pod_defaults(template.pod_spec(target).get("securityContext") or {}, profile),
         "nodeSelector": {**profile.node_selector, **placement.get("nodeSelector", {})},
         "tolerations": _tolerations(placement.get("tolerations", ()), profile),
         "initContainers": engine_side,
@@ -125,7 +125,7 @@ def verify_job(
     """The client alone, against pods that serve already: no engine, no accelerator."""
     client = _client(settings.trial, assignment, target, container, MODEL_VOLUME)
     pod_spec = {
-        **_pod_defaults(_volume_access(target)),
+        **_pod_defaults(_volume_access(target), settings.trial),
         **_light_placement(target, settings.trial),
         "containers": [client],
         "volumes": [_claim(spec.model_cache.claim_name), *_client_volumes(settings.trial)],
@@ -154,7 +154,7 @@ def compress_job(
         "compress", profile, assignment.model_dump_json(exclude_none=True), mounts, _user(target, container)
     )
     pod_spec = {
-        **_pod_defaults(_volume_access(target)),
+        **_pod_defaults(_volume_access(target), profile),
         **_light_placement(target, profile),
         "containers": [client],
         "volumes": [_claim(spec.model_cache.claim_name), *_client_volumes(profile)],
@@ -244,7 +244,7 @@ def _failure_rules(container: str) -> list[Object]:
     ]
 
 
-def _pod_defaults(security: Object) -> Object:
+def _pod_defaults(security: Object, profile: JobProfile) -> Object:
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -252,6 +252,7 @@ def _pod_defaults(security: Object) -> Object:
         "serviceAccountName": "default",
         "terminationGracePeriodSeconds": 30,
         **({"securityContext": dict(security)} if security else {}),
+        **({"priorityClassName": profile.priority_class_name} if profile.priority_class_name else {}),
     }
 
 
