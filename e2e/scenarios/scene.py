@@ -32,9 +32,10 @@ MAX_DROP_POINTS = "4.0"
 FIRST_TOKEN_S = 25
 OPERATOR = "app.kubernetes.io/name=rightsizer"
 SATURATION_S = 10
-DEMAND_OF_SATURATION = 1.6
-"""Demand as a multiple of what one replica as found can do: more than one carries as it is or with lighter weights,
-and far less than one carries with batching."""
+DEMAND_OF_SATURATION = 2.0
+"""Demand as a multiple of what one replica as found can do: more than one carries with lighter weights, so that nothing
+is left untried, and far less than one carries with batching.
+"""
 START_LIMIT_S = 400
 SEARCH_LIMIT_S = 1100
 REWRITE_LIMIT_S = 700
