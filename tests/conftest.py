@@ -3,17 +3,28 @@
 Everything else is values in, values out, and needs no fixture. A test that takes `control_plane` is marked `cluster`.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
 from e2e.embedded import binaries, places
 from e2e.embedded.client import Client, wait_for
 from e2e.embedded.controlplane import PROGRAMS, ControlPlane
+
+# An example has no deadline: on a busy machine any may be slow. In CI the same examples are tried every time.
+hypothesis.settings.register_profile(
+    "rightsizer",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("rightsizer")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -182,7 +182,7 @@ class Client:
         return token
 
 
-def wait_for(question: Callable[[], T], what: str, limit_s: float = 20.0, pause_s: float = 0.05) -> T:
+def wait_for(question: Callable[[], T], what: str, limit_s: float = 60.0, pause_s: float = 0.05) -> T:
     """The first truthy answer to `question`; raises `TimeoutError` naming `what` when there is none in time."""
     deadline = time.monotonic() + limit_s
     while not (answer := question()):

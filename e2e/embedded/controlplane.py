@@ -15,7 +15,7 @@ from e2e.embedded import binaries, certificates, commands, places, ports, proces
 from e2e.embedded.client import Client, Refused
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-START_LIMIT_S = 60.0
+START_LIMIT_S = 180.0
 FOLDER = places.BUILD / "control-plane"  # of the throw-away ones
 _USERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "admin": ("admin", ("system:masters",)),

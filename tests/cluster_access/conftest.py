@@ -16,7 +16,7 @@ from rightsizer_operator.cluster.port import INFERENCE_DEPLOYMENTS, OPTIMIZATION
 async def storage_ready(cluster: KubeCluster) -> None:
     """An established CRD still answers 429 (storage is initializing) for a moment."""
     for kind in (INFERENCE_DEPLOYMENTS, OPTIMIZATION_RUNS):
-        for _ in range(100):
+        for _ in range(600):
             try:
                 await listed(cluster, kind, "default")
                 break

@@ -59,7 +59,7 @@ def links_to(folder: Path, kubectl: Path) -> Path:
 
 def said(command: list[str], given: str, folder: Path, variables: dict[str, str]) -> str:
     done = subprocess.run(
-        command, input=given, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=50
+        command, input=given, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -46,7 +46,7 @@ async def test_arrivals_go_on_until_the_last_counted_request_is_answered():
         answering(0.3), [n * 20 * MS for n in range(500)], ramp_s=0, measured_s=0.2, asked_tokens=1, watch=ignore
     )
     behind = [record for record in run.records if record.scheduled_ns >= run.window.stop_ns]
-    assert 8 <= len(behind) < 100
+    assert 8 <= len(behind) < 400
     assert {record.exchange.failure for record in behind} <= {"", CUT}
 
 
@@ -58,10 +58,10 @@ async def test_a_watch_stops_a_run_and_what_is_cut_counts_as_failed():
     run = await open_loop(
         answering(30), [n * 10 * MS for n in range(10_000)], ramp_s=1, measured_s=90, asked_tokens=1, watch=watch
     )
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25  # of 90, and each answer takes 30
     assert run.stopped == "too long a queue"
-    assert 6 <= len(run.records) < 200 and all(record.failed for record in run.records)
-    assert run.window.seconds < 5
+    assert 6 <= len(run.records) < 2500 and all(record.failed for record in run.records)
+    assert run.window.seconds < 25
 
 
 async def test_a_mistake_in_the_client_is_raised_and_not_counted_as_an_engine_failure():

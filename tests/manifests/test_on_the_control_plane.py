@@ -86,7 +86,7 @@ def applied(api, control_plane, kubectl, namespace):
     def apply():
         command = [str(kubectl), "--kubeconfig", str(control_plane.kubeconfig), "apply", "-f", "-"]
         done = subprocess.run(
-            command, input=json.dumps(manifest), capture_output=True, text=True, check=True, timeout=30
+            command, input=json.dumps(manifest), capture_output=True, text=True, check=True, timeout=120
         )
         return done.stdout
 

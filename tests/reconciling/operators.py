@@ -74,13 +74,13 @@ class OperatorProcess:
         """As the kernel would: no chance to say goodbye."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def resident_mb(self) -> float:
         assert self.process is not None

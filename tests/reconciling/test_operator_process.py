@@ -54,25 +54,27 @@ def leading(operator: OperatorProcess) -> bool:
     return "rightsizer_leader 1.0" in operator.probe("/metrics")[1]
 
 
-@pytest.mark.timeout(150)
-def test_a_standby_is_live_and_ready_and_takes_over_when_the_leader_goes(start: Start) -> None:
+def test_a_standby_is_live_and_ready_and_takes_over_when_the_leader_goes(
+    start: Start, api: Client, namespace: str
+) -> None:
     first = start(pod="operator-1")
-    wait_for(lambda: leading(first), "the first to lead", limit_s=50)
+    wait_for(lambda: leading(first), "the first to lead", limit_s=120)
     second = start(pod="operator-2")
-    wait_for(lambda: second.probe("/readyz")[0] == 200, "the second to be Ready", limit_s=50)
+    wait_for(lambda: second.probe("/readyz")[0] == 200, "the second to be Ready", limit_s=120)
     assert second.probe("/healthz") == (200, "ok")
     assert not leading(second)
     assert first.stop() == 0
-    wait_for(lambda: leading(second), "the second to lead", limit_s=14)  # less than a Lease lasts
+    lease = api.get("coordination.k8s.io/v1", "Lease", "rightsizer", namespace)
+    assert lease["spec"]["holderIdentity"] != "operator-1"  # given back: nobody has to wait until it runs out
+    wait_for(lambda: leading(second), "the second to lead", limit_s=120)
 
 
-@pytest.mark.timeout(150)
 def test_a_restarted_container_leads_on_at_once(start: Start) -> None:
     first = start()
-    wait_for(lambda: leading(first), "the first to lead", limit_s=50)
+    wait_for(lambda: leading(first), "the first to lead", limit_s=120)
     first.kill()
     again = start()
-    wait_for(lambda: leading(again), "the restarted one to lead", limit_s=50)
+    wait_for(lambda: leading(again), "the restarted one to lead", limit_s=120)
     moments = [line["time"] for line in again.lines() if line["message"] in ("standing by", "leading")][-2:]
     stood_by, led = map(datetime.datetime.fromisoformat, moments)
     assert led - stood_by < datetime.timedelta(seconds=10)
@@ -86,7 +88,7 @@ def test_without_rights_it_says_which_and_ends(
     kubeconfig = tmp_path / "powerless.kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config))
     found = start(kubeconfig=kubeconfig)
-    wait_for(lambda: not found.running, "the end", limit_s=50)
+    wait_for(lambda: not found.running, "the end", limit_s=120)
     assert found.process is not None and found.process.returncode == 1
     said = next(line["message"] for line in found.lines() if line["level"] == "error")
     assert f"patch deployments (apps) in namespace {namespace}" in said
@@ -94,7 +96,6 @@ def test_without_rights_it_says_which_and_ends(
     assert f"update leases (coordination.k8s.io) in namespace {namespace}" in said
 
 
-@pytest.mark.timeout(240)
 def test_killed_outright_while_it_works_it_leaves_nothing_of_kopf_and_one_of_everything(
     start: Start, api: Client, namespace: str, life: Life
 ) -> None:
@@ -120,7 +121,6 @@ def test_killed_outright_while_it_works_it_leaves_nothing_of_kopf_and_one_of_eve
             assert "finalizers" not in stored["metadata"]
 
 
-@pytest.mark.timeout(120)
 def test_with_the_operator_down_a_deleted_resource_goes_with_its_children_and_the_target_stays(
     api: Client, namespace: str
 ) -> None:
@@ -137,14 +137,13 @@ def test_with_the_operator_down_a_deleted_resource_goes_with_its_children_and_th
     target = api.create(stage.target(namespace))
     family("warm-up")  # the collector of a young control plane learns of new kinds every half minute
     api.delete("rightsizer.dev/v1alpha1", "InferenceDeployment", "warm-up", namespace)
-    wait_for(gone, "the first children to go", limit_s=60)
+    wait_for(gone, "the first children to go", limit_s=120)
     family("support-chat")
     api.delete("rightsizer.dev/v1alpha1", "InferenceDeployment", "support-chat", namespace)
-    wait_for(gone, "the children to go", limit_s=5)
+    wait_for(gone, "the children to go", limit_s=60)
     assert api.get("apps/v1", "Deployment", "support-chat", namespace)["metadata"]["uid"] == target["metadata"]["uid"]
 
 
-@pytest.mark.timeout(240)
 async def test_an_api_server_that_fails_for_a_while_costs_a_restart_and_nothing_else(
     start: Start, control_plane: ControlPlane, tmp_path: Path, life: Life
 ) -> None:

@@ -138,7 +138,6 @@ def at_random_moments(seed: int, count: int, *kinds: str) -> Fault:
     return fault
 
 
-@pytest.mark.timeout(180)
 async def test_undisturbed_it_ends_applied_with_half_the_accelerators(life: Life) -> None:
     life.cluster.fault = nothing
     await life.live()
@@ -149,7 +148,6 @@ async def test_undisturbed_it_ends_applied_with_half_the_accelerators(life: Life
     assert life.cluster.writes == []
 
 
-@pytest.mark.timeout(180)
 async def test_killed_at_twenty_random_moments_it_ends_the_same(life: Life) -> None:
     life.cluster.fault = at_random_moments(7, 20, "kill before", "kill after")
     await life.live()
@@ -157,7 +155,6 @@ async def test_killed_at_twenty_random_moments_it_ends_the_same(life: Life) -> N
     assert_as_if_nothing_had_happened(life)
 
 
-@pytest.mark.timeout(180)
 async def test_with_lost_answers_refusals_and_conflicts_it_ends_the_same(life: Life) -> None:
     life.cluster.fault = at_random_moments(11, 20, "lose", "refuse", "conflict")
     await life.live()

@@ -221,7 +221,7 @@ def test_an_emergency_off_is_accepted_on_an_object_older_than_every_rule(api: Cl
 
 def kubectl_says(kubectl: Path, plane: ControlPlane, *arguments: str, given: str = "") -> tuple[int, str]:
     command = [kubectl, "--kubeconfig", plane.kubeconfig, *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

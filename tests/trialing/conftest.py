@@ -72,7 +72,7 @@ def assign(model_path: str) -> Callable[..., TrialAssignment]:
             "target_error": 0.03,
         }
         measurement = {**short, **fields.pop("measurement", {})}
-        deadlines = {"ready_s": 2, "first_token_s": 1, "request_s": 3, "total_s": 20, **fields.pop("deadlines", {})}
+        deadlines = {"ready_s": 30, "first_token_s": 20, "request_s": 20, "total_s": 120, **fields.pop("deadlines", {})}
         endpoints = [{"engine": engine, "base_url": url, "served_model_name": "m"} for url in urls]
         values = {
             "purpose": "Explore",

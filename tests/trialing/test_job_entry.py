@@ -33,7 +33,7 @@ def test_the_module_runs_as_a_program(assign, unused_tcp_port, report_path):
         env=os.environ | environment(assignment, report_path),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "report written: EngineFailed" in done.stderr
