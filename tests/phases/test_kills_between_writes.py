@@ -8,12 +8,14 @@ import pytest
 
 from rightsizer_operator.phases import advance
 from tests.phases.builders import a_spec
-from tests.phases.village import Village, capacities
+from tests.phases.rewrites import verifying
+from tests.phases.village import Script, Village, capacities
 
 
-def played(kill_before: int | None) -> Village:
+def played(kill_before: int | None, script: Script | None = None) -> Village:
     """A whole life: search, approval by mode Auto, rewrite, verification."""
-    village = Village(spec=a_spec(updatePolicy={"mode": "Auto"}))
+    changes = {} if script is None else {"script": script}
+    village = Village(spec=a_spec(updatePolicy={"mode": "Auto"}), **changes)
     village.kill_before = kill_before
     village.settle()
     return village
@@ -48,6 +50,23 @@ def test_an_undisturbed_life_ends_applied_and_verified() -> None:
 @pytest.mark.parametrize("write", range(len(UNDISTURBED.writes)))
 def test_killed_before_any_write_it_ends_the_same(write: int) -> None:
     assert outcome(played(write)) == outcome(UNDISTURBED)
+
+
+def too_slow_at_the_new_size() -> Script:
+    return verifying("MissedSLO", "replicas")
+
+
+TURNED_BACK = played(None, too_slow_at_the_new_size())
+FROM_THE_REWRITE_ON = range(TURNED_BACK.writes.index("apply target") - 1, len(TURNED_BACK.writes))
+
+
+@pytest.mark.parametrize("write", FROM_THE_REWRITE_ON)
+def test_killed_before_any_write_of_a_way_back_it_ends_at_the_baseline(write: int) -> None:
+    village = played(write, too_slow_at_the_new_size())
+    assert village.condition("Applied") == ("False", "RolledBack")
+    assert outcome(village) == outcome(TURNED_BACK)
+    assert village.target is not None
+    assert village.target["spec"]["replicas"] == 4
 
 
 def test_from_every_stored_state_the_same_next_action_follows_and_no_second_one() -> None:
