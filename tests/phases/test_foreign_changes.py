@@ -82,6 +82,9 @@ def test_the_proposal_applied_by_somebody_else_counts_as_applied() -> None:
     assert village.condition("Applied") == ("True", "Applied")
     assert "not verified" in village.message("Applied")
     assert not village.applied
+    assert village.status.current is not None
+    assert (village.status.current.candidate, village.status.current.gpus) == ("int8", 2)
+    assert village.status.current.evidence == "Measured"
 
 
 def test_a_target_that_was_deleted_and_made_again_gets_a_new_run() -> None:

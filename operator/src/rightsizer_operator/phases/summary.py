@@ -142,9 +142,10 @@ def slo_condition(view: View) -> Condition:
 def current(view: View) -> Configuration:
     """What serves now: the applied proposal, else the baseline at its size, with what was measured of it."""
     rollout, proposal, live = view.status.rollout, view.status.proposal, _live(view)
-    if rollout is None or rollout.step != "Applied" or proposal is None or not live.serving_is_proposal:
+    moving = rollout is not None and rollout.step != "Applied"
+    if moving or proposal is None or not live.serving_is_proposal:
         return baseline_configuration(view)
-    if rollout.observed is not None and rollout.observed.replicas == live.replicas:
+    if rollout is not None and rollout.observed is not None and rollout.observed.replicas == live.replicas:
         return rollout.observed
     standing = view.standing(proposal.candidate)
     if standing is None:
