@@ -255,3 +255,14 @@ def test_rows_with_faults_name_line_and_column(said: Said, tmp_path: Path, text:
     assert (found, out) == (code, "")
     assert words in err
     assert "remedy: " in err
+
+
+def test_a_default_price_is_said_and_never_taken_for_another_currency(said: Said, manifest: Manifest) -> None:
+    assert "price of a H100-SXM hour: 4.50 USD, a dated default" in said("plan", "-f", EXAMPLE)[1]
+    found = json.loads(said("plan", "-f", manifest(cost__currency="EUR"), "-o", "json")[1])
+    assert "costPerHour" not in found["candidates"][0]
+    assert any("no price" in note for note in found["notes"])
+    found = json.loads(said("plan", "-f", manifest(cost__gpuHourly="10", cost__currency="EUR"), "-o", "json")[1])
+    best = found["candidates"][0]
+    assert best["costPerHour"] == 10 * best["gpus"]
+    assert found["currency"] == "EUR"

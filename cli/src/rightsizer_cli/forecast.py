@@ -69,6 +69,7 @@ def wire(found: Forecast) -> dict[str, object]:
     if found.today:
         document["gpusToday"] = found.today
     document["candidates"] = [_entry(rank, plan) for rank, plan in _numbered(found)]
+    document["currency"] = found.currency
     document["notes"] = [NOTICE, *found.notes]
     return document
 
@@ -136,7 +137,8 @@ def as_table(found: Forecast, columns: int = 0) -> list[str]:
     """Ranked candidates, then each excluded one with its reason."""
     lines = [visible(sentence(found)), NOTICE, *(f"note: {visible(note)}" for note in found.notes)]
     if found.ranked:
-        lines += ["", *table(_COLUMNS, [_cells(plan) for plan in found.ranked], columns)]
+        heading = [found.currency + "/M TOKENS" if name == "COST/M" else name for name in _COLUMNS]
+        lines += ["", *table(heading, [_cells(plan) for plan in found.ranked], columns)]
     if found.excluded:
         reasons = [(visible(plan.choice.id), visible(plan.reason)) for plan in found.excluded]
         lines += ["", *table(("EXCLUDED", "WHY"), reasons, columns)]

@@ -31,7 +31,7 @@ def planned(options: argparse.Namespace) -> Forecast:
     if gpu is None:
         return _unknown(name, spec, serving, product)
     model = offline.the_model(options.model_config, spec.model.name)
-    hourly = spec.cost.gpu_hourly or gpu.price_hourly
+    hourly = spec.cost.gpu_hourly or _default_price(spec, gpu)
     efficiencies = offline.efficiency_facts(options.efficiencies)
     asked = questions.question(spec, model, gpu, serving, hourly, efficiencies)
     try:
@@ -44,11 +44,17 @@ def planned(options: argparse.Namespace) -> Forecast:
     )  # fmt: skip
 
 
+def _default_price(spec: InferenceDeploymentSpec, gpu: GpuFacts) -> str | None:
+    """The table's price, which is in US dollars."""
+    return gpu.price_hourly if spec.cost.currency == "USD" else None
+
+
 def _notes(spec: InferenceDeploymentSpec, gpu: GpuFacts, serving: Serving) -> tuple[str, ...]:
     notes = []
-    if spec.cost.gpu_hourly is None and gpu.price_hourly:
-        notes.append(f"price of a {gpu.name} hour: {gpu.price_hourly}, a dated default; set spec.cost.gpuHourly")
-    if spec.cost.gpu_hourly is None and not gpu.price_hourly:
+    default = _default_price(spec, gpu)
+    if spec.cost.gpu_hourly is None and default:
+        notes.append(f"price of a {gpu.name} hour: {default} USD, a dated default; set spec.cost.gpuHourly")
+    if spec.cost.gpu_hourly is None and not default:
         notes.append(f"no price of a {gpu.name} hour is known: set spec.cost.gpuHourly to see cost")
     if serving.replicas is None:
         notes.append("the target's Deployment was not given: as-is stands for the engine's defaults on one GPU")
