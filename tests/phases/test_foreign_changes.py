@@ -211,6 +211,22 @@ def test_a_claim_that_vanishes_during_a_roll_out_does_not_leave_it_half_way() ->
     assert replicas(village) == 2
 
 
+def test_a_sidecar_added_during_a_roll_out_does_not_leave_it_half_way() -> None:
+    spec = a_spec(targetRef={"container": None})
+    village = proposed(spec=spec)
+    village.approve()
+    for _ in range(3):
+        village.tick()
+    assert village.target is not None
+    village.target["spec"]["template"]["spec"]["containers"].append({"name": "proxy", "image": "docker.example/p:1"})
+    village.roll()
+    village.settle()
+    assert village.condition("Stalled") == ("True", "ContainerAmbiguous")
+    assert village.run.status.rollout is not None
+    assert village.run.status.rollout.step == "Applied"
+    assert replicas(village) == 2
+
+
 def test_records_that_fill_the_run_end_verification_without_a_pass() -> None:
     village = proposed()
     record = village.run.status.trials[0]

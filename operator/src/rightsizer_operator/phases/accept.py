@@ -23,9 +23,9 @@ FASTEST_TOKEN_MS = 0.1
 """
 INPUT_PROBLEMS = (
     reasons.CLAIM_NOT_FOUND, reasons.CLAIM_UNUSABLE, reasons.BUDGET_TOO_SMALL, reasons.SLO_UNREACHABLE,
-    reasons.DEMAND_ZERO,
+    reasons.DEMAND_ZERO, reasons.CONTAINER_AMBIGUOUS,
 )  # fmt: skip
-"""Problems of a search that are none of a rewrite which has begun."""
+"""Problems of a search that are none of a rewrite which has begun: its run knows its container, too."""
 
 
 @dataclass(frozen=True, slots=True)
