@@ -69,7 +69,7 @@ class Node:
         enclosure.close(self.folder)
         processes.stop(self.folder, grace_s=0)  # each entrance (nsenter) ends with what it watches
         if here is not None:
-            _await_no_link(here.link)
+            _remove_link(here.link)
             cgroups.remove(here.cgroup)
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -87,7 +87,7 @@ class Node:
         for index in [standing.index] if standing else sites.INDEXES:
             here = Site(folder=self.folder, index=index)
             if standing:
-                _await_no_link(here.link)
+                _remove_link(here.link)
             try:
                 enclosure.open_up(here, init)
             except enclosure.Taken:
@@ -231,6 +231,8 @@ def _write_if_changed(file: Path, text: str) -> None:
         file.write_text(text)
 
 
-def _await_no_link(name: str) -> None:
-    """The kernel takes the namespace's end of the cable away a moment after the last process inside has ended."""
+def _remove_link(name: str) -> None:
+    """Both ends of the cable. The kernel would take them away with the namespace, but that can be minutes later."""
+    if Path(f"/sys/class/net/{name}").exists():
+        subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)  # gone just now: no error
     wait_for(lambda: not Path(f"/sys/class/net/{name}").exists(), f"link {name} to go")
