@@ -35,6 +35,7 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
         if reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(f"{time.monotonic() - began:7.0f} s  {text}")
+            reporter.flush()
 
     return tell
 
