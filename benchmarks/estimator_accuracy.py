@@ -6,10 +6,12 @@ pairs only (benchmarks/data/estimator_folds.json). ``--fit`` makes both anew; it
 """
 
 import argparse
+import concurrent.futures
 import csv
 import datetime
 import json
 import math
+import os
 import sys
 import time
 from collections import defaultdict
@@ -28,7 +30,7 @@ TARGET_TPOT, TARGET_TTFT = 0.12, 0.25
 NAMES = {"Llama-3.1-8B-Instruct-FP8": "Llama-3.1-8B", "Llama-3.1-8B-Instruct": "Llama-3.1-8B"}
 
 PRIOR = {
-    "compute": 0.7, "compute_8bit": 0.6, "block_scaled": 0.8,
+    "compute": 0.7, "compute_8bit": 0.6, "block_scaled": 0.67,
     "bandwidth": 0.8, "kv_bandwidth": 0.8, "attention": 0.4, "link": 0.6,
     "allreduce_us": 8.0, "layer_us": 10.0, "step_ms": 1.0, "sequence_us": 20.0, "request_ms": 20.0, "token_us": 50.0,
     "drift_tokens": 10.0,
@@ -52,7 +54,7 @@ MOST = {
 }
 STRICTNESS = 0.02
 ENGINES = ("VLLM", "TensorRTLLM", "SGLang")
-SAMPLE, BUSIEST, ROUNDS = 60, 256, 5
+SAMPLE, BUSIEST, ROUNDS = 50, 256, 4
 """Rows and rounds of one fit, which keep it to a minute."""
 
 
@@ -152,20 +154,22 @@ SPLIT = (("Llama-3.1-8B", "h100_sxm"), ("Llama-3.1-8B", "h200_sxm"), ("Llama-3.1
 
 def fit(measured: Sequence[Measured]) -> None:
     """Writes the packaged constants, those of the split, and for each pair those of its engines without it."""
-    print("on all rows", file=sys.stderr, flush=True)
-    full = {engine: constants_of(measured, engine) for engine in ENGINES}
-    print("on the pairs of the split", file=sys.stderr, flush=True)
-    chosen = [one for one in measured if one.pair in SPLIT]
-    folds = {"split": {engine: constants_of(chosen, engine) for engine in ENGINES}}
+    sets = {"all": measured, "split": [one for one in measured if one.pair in SPLIT]}
+    engines = {"all": ENGINES, "split": ENGINES}
     for pair in pairs_of(measured):
-        print(f"without {pair}", file=sys.stderr, flush=True)
-        others = [one for one in measured if one.pair != pair]
-        touched = {one.row.engine for one in measured if one.pair == pair}
-        folds["/".join(pair)] = {engine: constants_of(others, engine) for engine in sorted(touched)}
+        sets["/".join(pair)] = [one for one in measured if one.pair != pair]
+        engines["/".join(pair)] = tuple(sorted({one.row.engine for one in measured if one.pair == pair}))
+    tasks = [(name, engine) for name in sets for engine in engines[name]]
+    with concurrent.futures.ProcessPoolExecutor(max_workers=os.cpu_count()) as workers:
+        found = list(workers.map(constants_of, [sets[name] for name, _ in tasks], [engine for _, engine in tasks]))
+    folds: dict[str, dict[str, dict[str, float]]] = {name: {} for name in sets}
+    for (name, engine), constants in zip(tasks, found, strict=True):
+        folds[name][engine] = constants
+    packaged = folds.pop("all")
     about = f"fitted {datetime.date.today()}: python -m benchmarks.estimator_accuracy --fit"
     FOLDS.write_text(json.dumps({"about": about, "folds": folds}, indent=1) + "\n")
     about = f"fitted {datetime.date.today()} on an even sample of benchmarks/data/measured.csv; see docs/estimator.md"
-    PACKAGED.write_text(json.dumps({"about": about, "efficiencies": full}, indent=1) + "\n")
+    PACKAGED.write_text(json.dumps({"about": about, "efficiencies": packaged}, indent=1) + "\n")
 
 
 def report(title: str, measured: Sequence[Measured], table_for: Callable[[Measured], Table]) -> None:

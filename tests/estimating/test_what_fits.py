@@ -67,7 +67,9 @@ def test_tensorrt_takes_its_share_of_what_is_free(configuration: Made) -> None:
     vllm, trtllm = (
         memory.memory(configuration(engine=engine, tensor_parallel=4), 2000) for engine in ("VLLM", "TensorRTLLM")
     )
-    assert trtllm.kv_gib == pytest.approx(0.9 * (vllm.kv_gib + (1 - 0.92) * 79.2), rel=0.01)
+    both = [found.weights_gib + found.overhead_gib for found in (vllm, trtllm)]
+    assert vllm.kv_gib == pytest.approx(0.92 * 79.2 - both[0])
+    assert trtllm.kv_gib == pytest.approx(0.9 * (79.2 - both[1]))
 
 
 def test_experts_are_spread_over_all_groups(configuration: Made) -> None:

@@ -15,8 +15,6 @@ GIB = 1024**3
 BYTES = {"BF16": 2.0, "FP8": 1.01, "INT8": 1.01, "INT8W8A16": 1.01, "INT4": 0.53, "FP4": 0.5625}
 """Bytes of one linear parameter with its scales; embeddings and head stay in 16 bits."""
 KV_BYTES = {"BF16": 2.0, "FP8": 1.0}
-CONTEXT_GIB = 0.6
-GRAPHS_GIB = 0.8
 COLLECTIVES_GIB = 0.35
 
 
@@ -80,7 +78,7 @@ def overhead_gib(configuration: Configuration) -> float:
     activations = rules.batched_tokens * (model.hidden * 8 + 2 * model.hidden) * 2.0 / configuration.tensor_parallel
     logits = min(rules.sequences, 1024) * model.vocabulary * 4.0 / configuration.tensor_parallel
     collectives = COLLECTIVES_GIB if configuration.accelerators > 1 else 0.0
-    return CONTEXT_GIB + GRAPHS_GIB + collectives + (activations + logits) / GIB
+    return rules.engine_gib + collectives + (activations + logits) / GIB
 
 
 def memory(configuration: Configuration, request_tokens: int) -> Memory:

@@ -141,6 +141,8 @@ class EngineRules:
     memory_share: float
     """Of the GPU's memory; OfFree: of what weights leave free."""
     of_free: bool
+    engine_gib: float
+    """What it takes beside weights, activations and cache: context, graphs, work spaces."""
     reserves: bool
     """Whether a request is let in only when its whole answer fits; else it may be preempted."""
 
@@ -148,15 +150,15 @@ class EngineRules:
 ENGINES = {
     "VLLM": EngineRules(
         name="VLLM", policy="Mixed", batched_tokens=8192, sequences=1024, memory_share=0.92, of_free=False,
-        reserves=False,
+        engine_gib=3.5, reserves=False,
     ),
     "TensorRTLLM": EngineRules(
         name="TensorRTLLM", policy="Whole", batched_tokens=8192, sequences=2048, memory_share=0.9, of_free=True,
-        reserves=True,
+        engine_gib=3.0, reserves=True,
     ),
     "SGLang": EngineRules(
         name="SGLang", policy="First", batched_tokens=8192, sequences=1024, memory_share=0.83, of_free=False,
-        reserves=True,
+        engine_gib=1.4, reserves=True,
     ),
 }  # fmt: skip
 
