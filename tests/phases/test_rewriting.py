@@ -83,7 +83,7 @@ def test_the_template_comes_first_at_the_old_replica_count_and_is_verified_befor
     assert replicas(village) == 2
 
 
-def test_both_verifications_are_at_the_full_demand_on_the_new_pods_only() -> None:
+def test_both_verifications_put_the_full_demand_on_as_many_new_pods_as_are_planned() -> None:
     seen: list[TrialAssignment] = []
 
     def script(assignment: Any) -> Any:
@@ -92,7 +92,7 @@ def test_both_verifications_are_at_the_full_demand_on_the_new_pods_only() -> Non
         return verifying("Succeeded", part="nobody")(assignment)
 
     approved(script=script)
-    assert [(one.rate_rps, len(one.endpoints), one.top_up) for one in seen] == [(7.5, 4, True), (7.5, 2, True)]
+    assert [(one.rate_rps, len(one.endpoints), one.top_up) for one in seen] == [(7.5, 2, True), (7.5, 2, True)]
     assert len({one.seed for one in seen}) == 2
 
 

@@ -1,6 +1,6 @@
-"""Is the rewrite good enough on the new pods? One verify Job at the full demand; its samples decide. Called by
-``rewrite``.
+"""Is the rewrite good enough on the new pods? One verify Job; its samples decide. Called by ``rewrite``.
 
+As many new pods as are planned carry the full demand, so a plan has been seen to work before a replica is cut for it.
 No samples is Inconclusive, never a pass.
 """
 
@@ -66,7 +66,7 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
         update={
             "latencies": figures.latencies(probe),
             # The users' traffic and ours together.
-            "latencies_at_rps": quantity(view.basis.demand_rps / max(1, replicas)),
+            "latencies_at_rps": quantity(view.basis.demand_rps / proposal.replicas),
             "evidence": "Observed",
         }
     )
@@ -79,10 +79,15 @@ def _subject(proposal: RunProposal, part: Part) -> str:
 def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: list[str]) -> Manifest:
     standing = view.standing(proposal.candidate)
     engine = standing.candidate.engine if standing else view.run.spec.baseline.engine
-    endpoints = [assignments.endpoint(view.run, engine, host) for host in hosts]
-    demand = verdicts.demand_rps(view.run.spec.accepted)
+    planned = hosts[: proposal.replicas]
+    endpoints = [assignments.endpoint(view.run, engine, host) for host in planned]
     assignment = assignments.verify(
-        view.run, _subject(proposal, part), attempt, endpoints, demand, known_answers=_answers(view, standing, part)
+        view.run,
+        _subject(proposal, part),
+        attempt,
+        endpoints,
+        verdicts.demand_rps(view.run.spec.accepted) * len(planned) / proposal.replicas,
+        known_answers=_answers(view, standing, part),
     )
     return jobs.verify_job(
         run_name=view.run.name,
