@@ -30,11 +30,11 @@ def answering(wrong):
 
 
 @pytest.fixture
-def ask(start_engine, assign, question_file):
+def ask(start_engine, assign, question_file, repeat_void):
     async def asked(wrong, **fields):
         engine = await start_engine(likely=answering(wrong))
         asked = {"questions": {"path": str(question_file)}, "rate_to_beat_rps": 1000.0}
-        return await run(assign(engine.base_url, **(asked | fields)))
+        return await repeat_void(assign(engine.base_url, **(asked | fields)))
 
     return asked
 
