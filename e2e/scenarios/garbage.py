@@ -3,6 +3,7 @@
 ``damaged`` loads and answers badly, ``cut`` does not load. Called by the scenarios; needs root.
 """
 
+import os
 import shutil
 from pathlib import Path
 
