@@ -61,6 +61,7 @@ def furnish(own: Own, place: setting.Place, say: Callable[[str], None]) -> None:
     archives = setting.images()
     given = setting.host(place, SIZE)
     scene.write_questions(place.models)
+    garbage.place_fault(place.models)
     garbage.damaged_weights(SIZE, store.cache_root())
     own.up(archives, SLOTS, say)
     setting.furnish(own.kubectl, given)

@@ -15,6 +15,7 @@ from pathlib import Path
 from e2e.demo import narration
 from e2e.images import build, store
 from e2e.model import questions
+from e2e.scenarios import garbage
 from e2e.scenarios.witness import Witness
 from e2e.stage import objects, setting, traffic
 from e2e.stage.kubectl import Kubectl, Object, condition, wait_for
@@ -37,8 +38,8 @@ DEMAND_OF_SATURATION = 2.0
 is left untried, and far less than one carries with batching.
 """
 START_LIMIT_S = 400
-SEARCH_LIMIT_S = 1100
-REWRITE_LIMIT_S = 700
+SEARCH_LIMIT_S = 1800
+REWRITE_LIMIT_S = 1200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +132,11 @@ class Scene:
 
 
 def target() -> list[Object]:
-    """The demo's Deployment with its Service, smaller, one request at a time."""
+    """The demo's Deployment with its Service, smaller, one request at a time, with the scenarios' fault."""
     deployment, service = copy.deepcopy(objects.target(build.reference("engine-cpu"), REPLICAS))
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     container["args"] += ["--max-num-seqs", "1"]
+    container["env"].append({"name": "PYTHONPATH", "value": f"/models/{garbage.PLUGINS}"})
     return [deployment, service]
 
 

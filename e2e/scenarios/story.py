@@ -75,10 +75,11 @@ def search(stage: Scene) -> Search:
 
 
 def place_garbage(stage: Scene, run: Object) -> None:
-    """INT4 weights that load and answer badly, INT8W8A16 weights that do not load; FP8 hangs on a CPU by itself."""
+    """INT4 weights that load and answer badly, FP8 weights that hang, INT8W8A16 weights that do not load."""
     names = {one.precision: one.serving.artefact for one in spec_of(run).candidates if one.serving is not None}
     weights = garbage.damaged_weights(scene.SIZE, store.cache_root())
     garbage.place_damaged(stage.place.models, names["INT4"], "int4-w4a16", weights)
+    garbage.place_hanging(stage.place.models, names["FP8"], "fp8-dynamic")
     garbage.place_cut(stage.place.models, names["INT8W8A16"], "int8-w8a16")
 
 

@@ -15,7 +15,7 @@ from rightsizer_jobs.contract import CompressReport, TrialReport, load_report
 from rightsizer_operator.manifests import labels
 from rightsizer_operator.resource.run import CandidateStatus, TrialRecord
 
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = pytest.mark.timeout(2700)
 
 
 def entry(search: Search, candidate: str) -> CandidateStatus:
@@ -99,7 +99,7 @@ def test_an_engine_that_cannot_load_its_weights_failed_with_its_last_words(searc
 
 
 def test_weights_that_are_there_with_the_right_digest_are_not_made_again(search: Search) -> None:
-    for candidate in ("int4", "int8w8a16"):
+    for candidate in ("int4", "fp8", "int8w8a16"):
         report = load_report(record(search, "Compress", artefact_of(search, candidate)).report)
         assert isinstance(report, CompressReport)
         assert (report.outcome, report.tool) == ("Succeeded", TOOL)
@@ -108,14 +108,13 @@ def test_weights_that_are_there_with_the_right_digest_are_not_made_again(search:
 
 def test_weights_are_really_compressed(stage: Scene, search: Search) -> None:
     base = sum(file.stat().st_size for file in (stage.place.models / "base").glob("*.safetensors"))
-    for candidate in ("int8", "fp8"):
-        name = artefact_of(search, candidate)
-        report = load_report(record(search, "Compress", name).report)
-        assert isinstance(report, CompressReport)
-        assert report.tool.startswith("llmcompressor ")
-        assert 0 < report.size_bytes < base
-        config = json.loads((stage.place.models / "artefacts" / name / "config.json").read_text())
-        assert config["quantization_config"]["quant_method"] == "compressed-tensors"
+    name = artefact_of(search, "int8")
+    report = load_report(record(search, "Compress", name).report)
+    assert isinstance(report, CompressReport)
+    assert report.tool.startswith("llmcompressor ")
+    assert 0 < report.size_bytes < base
+    config = json.loads((stage.place.models / "artefacts" / name / "config.json").read_text())
+    assert config["quantization_config"]["quant_method"] == "compressed-tensors"
 
 
 def test_good_weights_pass_the_quality_gate(search: Search) -> None:

@@ -18,7 +18,7 @@ from e2e.stage.kubectl import condition
 from rightsizer_cli.result import Result
 from rightsizer_operator.manifests import baseline, labels, template
 
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = pytest.mark.timeout(2700)
 
 CONTAINER = r"spec/template/spec/containers/\[engine\]/"
 CLOSED_LIST = re.compile(

@@ -12,7 +12,7 @@ from e2e.scenarios.scene import Scene
 from e2e.stage import objects, setting
 from e2e.stage.kubectl import Object, wait_for
 
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = pytest.mark.timeout(2700)
 DEPLOYMENT = "rightsizer"
 DELETED_WITHIN_S = 5
 GONE_LIMIT_S = 120
