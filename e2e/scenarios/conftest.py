@@ -1,7 +1,7 @@
 """The node that all scenarios share: made once, with chart, volumes and a witness; removed at the end.
 
-RIGHTSIZER_E2E_KEEP=1 leaves it for a look (``python -m e2e.embedded down --all`` removes it). After a failure the
-objects and the operator's log are in build/scenarios/evidence/.
+RIGHTSIZER_E2E_KEEP=1 leaves it for a look (``python -m e2e.embedded down --all`` removes it). Where a part of
+the story does not come to its end, the objects and the operator's log are in build/scenarios/evidence/.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def stage(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iterator[Scene]:
+def stage(say: Callable[[str], None]) -> Iterator[Scene]:
     """The node with the chart, watched."""
     own, place = Own(node=Node("scenarios")), setting.Place(folder=FOLDER)
     try:
@@ -49,8 +49,6 @@ def stage(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iterato
         with Witness(own.node.admin).watching() as witness:
             yield Scene(kubectl=own.kubectl, place=place, witness=witness, say=say)
     finally:
-        if request.session.testsfailed:
-            keep_evidence(own.kubectl)
         if not KEEP:
             own.down()
             shutil.rmtree(place.models, ignore_errors=True)
@@ -67,6 +65,16 @@ def furnish(own: Own, place: setting.Place, say: Callable[[str], None]) -> None:
     setting.furnish(own.kubectl, given)
     setting.install(own.kubectl, place)
     say("chart installed")
+
+
+@contextlib.contextmanager
+def evidence(stage: Scene) -> Iterator[None]:
+    """Kept when a part of the story does not come to its end."""
+    try:
+        yield
+    except Exception:
+        keep_evidence(stage.kubectl)
+        raise
 
 
 def keep_evidence(kubectl: Kubectl) -> None:
@@ -87,16 +95,19 @@ def keep_evidence(kubectl: Kubectl) -> None:
 
 @pytest.fixture(scope="session")
 def search(stage: Scene) -> story.Search:
-    return story.search(stage)
+    with evidence(stage):
+        return story.search(stage)
 
 
 @pytest.fixture(scope="session")
 def refusal(stage: Scene, search: story.Search) -> story.Refusal:
     """The proposal approved while kubectl owns what it would change."""
-    return story.refusal(stage)
+    with evidence(stage):
+        return story.refusal(stage)
 
 
 @pytest.fixture(scope="session")
 def rewrite(stage: Scene, refusal: story.Refusal) -> story.Rewrite:
     """The fields given to Rightsizer, the proposal applied."""
-    return story.rewrite(stage)
+    with evidence(stage):
+        return story.rewrite(stage)
