@@ -28,14 +28,12 @@ KEEP = os.environ.get("RIGHTSIZER_E2E_KEEP", "") not in ("", "0")
 @pytest.fixture(scope="session")
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """One line of progress on the terminal: a scenario takes minutes."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
     began = time.monotonic()
 
     def tell(text: str) -> None:
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(f"{time.monotonic() - began:7.0f} s  {text}")
-            reporter.flush()
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            print(f"\n{time.monotonic() - began:7.0f} s  {text}", end="", flush=True)
 
     return tell
 
