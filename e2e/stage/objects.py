@@ -185,7 +185,7 @@ class Intent:
 
 def intent(demand_rps: float, *, full: bool, questions: int) -> Intent:
     """The demo's wishes; FULL=1 adds what fails for real on this CPU build (INT8 W8A16 does not load, FP8
-    weights hang) and a batch limit.
+    weights crawl or hang) and a batch limit.
     """
     precisions = ("AsIs", "INT8", "INT4", *(("INT8W8A16", "FP8") if full else ()))
     return Intent(
