@@ -185,6 +185,7 @@ def _surge(view: View, proposal: RunProposal) -> Hold | None:
         reasons.NO_SPARE_ACCELERATORS,
         f"a new pod does not fit beside the old ones: {lacking}. Free accelerators, or set "
         "spec.updatePolicy.allowDowntime",
+        wake_after_s=15.0,  # most often a trial's pod that is still ending
     )
 
 
