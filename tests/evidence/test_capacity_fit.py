@@ -9,7 +9,7 @@ import pytest
 
 from rightsizer_jobs.contract import Probe, Slo
 from rightsizer_jobs.loadgen.arrivals import schedule
-from rightsizer_jobs.stats import allowed_share, fit_capacity, holds, worst_share
+from rightsizer_jobs.stats import allowed_share, fit_capacity, holds, within_saturation, worst_share
 
 SLO = Slo(ttft_ms=500)
 
@@ -178,3 +178,8 @@ def test_a_queue_of_known_capacity_is_found_without_bias_and_with_an_honest_erro
     assert abs(statistics.mean(errors)) < 0.03
     assert statistics.stdev(scores) < 1.3
     assert sum(score > 2 for score in scores) <= 2
+
+
+def test_a_capacity_is_never_above_what_a_closed_loop_reached():
+    found = within_saturation(fit(probe(6, 0.001, requests=50_000), probe(6.1, 0.02, requests=50_000)), 5.0)
+    assert (found.rate_rps, found.lower_rps) == (5.0, 5.0)

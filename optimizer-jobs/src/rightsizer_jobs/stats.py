@@ -181,6 +181,15 @@ def fit_capacity(probes: Sequence[Probe], slo: Slo, *, block_s: float) -> Capaci
     return _cap(fitted, probes)
 
 
+def within_saturation(capacity: Capacity, saturation_rps: float) -> Capacity:
+    """Open-loop capacity cannot exceed what a closed loop reaches, whatever short probes extrapolate to."""
+    if capacity.rate_rps <= saturation_rps:
+        return capacity
+    return capacity.model_copy(
+        update={"rate_rps": saturation_rps, "lower_rps": min(capacity.lower_rps, saturation_rps)}
+    )
+
+
 def _informative(probe: Probe, slo: Slo) -> bool:
     """0.004 < p < 0.6 at the 95th percentile, scaled with the percentile; a stopped probe only bounds."""
     allowed = allowed_share(slo.percentile)

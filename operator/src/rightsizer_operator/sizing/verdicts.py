@@ -256,6 +256,8 @@ class _Judge:
         fitted = stats.fit_capacity(
             report.probes, self.slo, block_s=block_s(self.run.accepted.search.measurement.probe_seconds)
         )
+        if fitted is not None and report.saturation is not None:
+            fitted = stats.within_saturation(fitted, report.saturation.rps)
         standing = self._gated(replace(standing, capacity=fitted))
         if standing.outcome != "Succeeded":
             return standing

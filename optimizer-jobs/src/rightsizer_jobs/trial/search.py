@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rightsizer_jobs.contract import Capacity, Measurement, Probe, Slo, TrialOutcome
-from rightsizer_jobs.stats import fit_capacity, holds
+from rightsizer_jobs.stats import fit_capacity, holds, within_saturation
 
 FIRST_SHARE = 0.72
 MOST_SHARE = 0.98
@@ -98,7 +98,8 @@ def _finished(now: Situation, capacity: Capacity) -> Done | None:
     return None
 
 
-def _conclude(now: Situation, capacity: Capacity, why: str) -> Done:
+def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
+    capacity = within_saturation(fitted, now.saturation_rps)
     if capacity.bound == "AtMost":
         return Done("MissedSLO", f"{missed(now.probes, now.slo)}; {why}", capacity)
     error = f"+-{100 * capacity.standard_error:.1f} %"
