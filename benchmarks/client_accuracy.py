@@ -136,7 +136,7 @@ async def measure(url: str, rate: float, tokens: int, seconds: float) -> str:
                 schedule("Poisson", rate, seconds + 6, 3),
                 ramp_s=2,
                 measured_s=seconds,
-                asked_tokens=tokens,
+                asked_tokens=lambda _: tokens,
                 watch=lambda _: "",
             )
         cpu = (time.process_time() - before) / (seconds + 2)

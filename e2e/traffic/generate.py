@@ -142,7 +142,7 @@ async def saturate(given: argparse.Namespace) -> int:
             lambda index, _: traffic.exchange(index),
             concurrency=given.concurrency,
             seconds=given.seconds,
-            asked_tokens=given.output,
+            asked_tokens=lambda _: given.output,
             watch=lambda _: "",
         )
     print(json.dumps(saturation(run.records, run.window, given.output)), flush=True)

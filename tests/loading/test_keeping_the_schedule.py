@@ -19,6 +19,10 @@ def ignore(live):
     return ""
 
 
+def one_token(index):
+    return 1
+
+
 def answering(seconds):
     """A send that answers with one token after so long."""
 
@@ -34,7 +38,12 @@ def answering(seconds):
 
 async def test_an_open_loop_sends_whatever_the_engine_does():
     run = await open_loop(
-        answering(0.4), [n * 20 * MS for n in range(60)], ramp_s=0.1, measured_s=0.4, asked_tokens=1, watch=ignore
+        answering(0.4),
+        [n * 20 * MS for n in range(60)],
+        ramp_s=0.1,
+        measured_s=0.4,
+        asked_tokens=one_token,
+        watch=ignore,
     )
     counted = [record for record in run.records if run.window.counts(record)]
     assert len(counted) == 20
@@ -43,7 +52,12 @@ async def test_an_open_loop_sends_whatever_the_engine_does():
 
 async def test_arrivals_go_on_until_the_last_counted_request_is_answered():
     run = await open_loop(
-        answering(0.3), [n * 20 * MS for n in range(500)], ramp_s=0, measured_s=0.2, asked_tokens=1, watch=ignore
+        answering(0.3),
+        [n * 20 * MS for n in range(500)],
+        ramp_s=0,
+        measured_s=0.2,
+        asked_tokens=one_token,
+        watch=ignore,
     )
     behind = [record for record in run.records if record.scheduled_ns >= run.window.stop_ns]
     assert 8 <= len(behind) < 400
@@ -56,7 +70,12 @@ async def test_a_watch_stops_a_run_and_what_is_cut_counts_as_failed():
 
     started = time.monotonic()
     run = await open_loop(
-        answering(30), [n * 10 * MS for n in range(10_000)], ramp_s=1, measured_s=90, asked_tokens=1, watch=watch
+        answering(30),
+        [n * 10 * MS for n in range(10_000)],
+        ramp_s=1,
+        measured_s=90,
+        asked_tokens=one_token,
+        watch=watch,
     )
     assert time.monotonic() - started < 25  # of 90, and each answer takes 30
     assert run.stopped == "too long a queue"
@@ -69,7 +88,7 @@ async def test_a_mistake_in_the_client_is_raised_and_not_counted_as_an_engine_fa
         raise KeyError("mistake")
 
     with pytest.raises(KeyError, match="mistake"):
-        await open_loop(broken, [0, MS], ramp_s=0, measured_s=0.1, asked_tokens=1, watch=ignore)
+        await open_loop(broken, [0, MS], ramp_s=0, measured_s=0.1, asked_tokens=one_token, watch=ignore)
 
 
 async def test_a_closed_loop_keeps_its_concurrency():
@@ -79,7 +98,7 @@ async def test_a_closed_loop_keeps_its_concurrency():
         seen.append(live.sent - live.finished)
         return ""
 
-    run = await closed_loop(answering(0.02), concurrency=4, seconds=0.4, asked_tokens=1, watch=watch)
+    run = await closed_loop(answering(0.02), concurrency=4, seconds=0.4, asked_tokens=one_token, watch=watch)
     assert max(seen) <= 4
     assert len([record for record in run.records if not record.failed]) >= 8
 
@@ -90,17 +109,25 @@ async def test_what_arrived_of_a_request_that_is_cut_is_kept():
             await asyncio.sleep(0.02)
             arrive(time.monotonic_ns(), 1)
 
-    run = await closed_loop(endless, concurrency=2, seconds=0.4, asked_tokens=1000, watch=ignore)
+    run = await closed_loop(endless, concurrency=2, seconds=0.4, asked_tokens=lambda _: 1000, watch=ignore)
     assert [record.exchange.failure for record in run.records] == [CUT, CUT]
     assert output_rate(run.records, run.window) > 20
     assert run.live.unserved == 0
+
+
+async def test_every_record_says_what_its_own_request_asked_for():
+    schedule = [n * 5 * MS for n in range(6)]
+    run = await open_loop(
+        answering(0.01), schedule, ramp_s=0, measured_s=0.1, asked_tokens=lambda index: 10 + index, watch=ignore
+    )
+    assert [(record.index, record.asked_tokens) for record in run.records] == [(n, 10 + n) for n in range(6)]
 
 
 async def test_a_closed_loop_against_refusals_is_no_flood():
     async def refusing(index, arrive):
         return Exchange(time.monotonic_ns(), failure="HTTP 503")
 
-    run = await closed_loop(refusing, concurrency=2, seconds=0.3, asked_tokens=1, watch=ignore)
+    run = await closed_loop(refusing, concurrency=2, seconds=0.3, asked_tokens=one_token, watch=ignore)
     assert len(run.records) <= 16
 
 
@@ -114,7 +141,9 @@ async def test_one_broken_connection_is_a_failed_request_and_many_stop_the_run()
 
     schedule = [n * 10 * MS for n in range(30)]
     for limit, stopped in ((1, ""), (30, "connections broken: connection reset")):
-        run = await open_loop(breaking(limit), schedule, ramp_s=0, measured_s=0.2, asked_tokens=1, watch=engine_gone)
+        run = await open_loop(
+            breaking(limit), schedule, ramp_s=0, measured_s=0.2, asked_tokens=one_token, watch=engine_gone
+        )
         assert stopped in run.stopped and bool(run.stopped) == bool(stopped)
 
 
@@ -197,7 +226,12 @@ async def test_an_injected_stall_is_always_noticed(repeat):
     async with Watchman() as watching:
         stalled = asyncio.create_task(stall())
         run = await open_loop(
-            answering(0.01), [n * 20 * MS for n in range(80)], ramp_s=0, measured_s=0.9, asked_tokens=1, watch=ignore
+            answering(0.01),
+            [n * 20 * MS for n in range(80)],
+            ramp_s=0,
+            measured_s=0.9,
+            asked_tokens=one_token,
+            watch=ignore,
         )
         await stalled
     assert believe(run, watching, SLO) != ""

@@ -16,6 +16,9 @@ from rightsizer_jobs.loadgen.records import Arrive, Exchange, Record
 Send = Callable[[int, Arrive], Awaitable[Exchange]]
 """(request index, call back with what arrives) -> exchange."""
 
+AskedTokens = Callable[[int], int]
+"""Request index -> output tokens that the request asks for."""
+
 SPIN_NS = 2_000_000
 """The event loop's timers are a millisecond coarse: the last two milliseconds before an instant are spent polling."""
 
@@ -72,7 +75,7 @@ async def until(instant_ns: int) -> None:
 class _Flight:
     """Requests in flight: starts them, keeps their records, and raises the flag that ends the run."""
 
-    def __init__(self, send: Send, asked_tokens: int, watch: Watch) -> None:
+    def __init__(self, send: Send, asked_tokens: AskedTokens, watch: Watch) -> None:
         self._send, self._asked, self._watch = send, asked_tokens, watch
         self.live = Live()
         self.records: list[Record] = []
@@ -97,7 +100,8 @@ class _Flight:
             exchange = await self._send(index, arrive)
         finally:
             self.live.unserved -= not chunks
-            record = Record(index, scheduled_ns, self._asked, exchange or Exchange(started, tuple(chunks), failure=CUT))
+            ended = exchange or Exchange(started, tuple(chunks), failure=CUT)
+            record = Record(index, scheduled_ns, self._asked(index), ended)
             self.records.append(record)
             self._count(record.exchange)
         return record
@@ -138,7 +142,7 @@ class _Flight:
 
 
 async def open_loop(
-    send: Send, schedule: Sequence[int], *, ramp_s: float, measured_s: float, asked_tokens: int, watch: Watch
+    send: Send, schedule: Sequence[int], *, ramp_s: float, measured_s: float, asked_tokens: AskedTokens, watch: Watch
 ) -> Run:
     """Run a schedule (nanoseconds from the start).
 
@@ -180,7 +184,7 @@ async def _dispatch(flight: _Flight, instants: Sequence[int], window: Window) ->
         await asyncio.wait(counted)
 
 
-async def closed_loop(send: Send, *, concurrency: int, seconds: float, asked_tokens: int, watch: Watch) -> Run:
+async def closed_loop(send: Send, *, concurrency: int, seconds: float, asked_tokens: AskedTokens, watch: Watch) -> Run:
     """Keep ``concurrency`` requests in flight for ``seconds``; the last two thirds count."""
     flight = _Flight(send, asked_tokens, watch)
     start = time.monotonic_ns()

@@ -72,6 +72,10 @@ class Bench:
 
         return send
 
+    def asked_tokens(self, _index: int) -> int:
+        """Output tokens that request ``index`` of a run asks for."""
+        return self.assignment.workload.output_tokens
+
     async def check_alive(self, during: str) -> None:
         """Raises Stop(EngineFailed) when an engine no longer answers or has restarted since it became ready."""
         for number, engine in enumerate(self.engines):

@@ -86,7 +86,7 @@ async def _run(
                 instants,
                 ramp_s=ramp_s,
                 measured_s=measured_s,
-                asked_tokens=assignment.workload.output_tokens,
+                asked_tokens=bench.asked_tokens,
                 watch=watch,
             )
     finally:

@@ -113,7 +113,7 @@ async def sane(bench: Bench) -> dict[Metric, float]:
         now = time.monotonic_ns()
         exchange = await send(index, unheard)
         _sound(exchange, bench)
-        records.append(Record(index, now, bench.assignment.workload.output_tokens, exchange))
+        records.append(Record(index, now, bench.asked_tokens(index), exchange))
     await bench.keep("sane", records)
     bench.findings.idle_ms = idle = idle_figures(records)
     LOG.info("idle %s", idle)
@@ -236,7 +236,7 @@ async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> 
         bench.sender(),
         concurrency=concurrency,
         seconds=seconds,
-        asked_tokens=bench.assignment.workload.output_tokens,
+        asked_tokens=bench.asked_tokens,
         watch=engine_gone,
     )
     await bench.check_alive(name)
