@@ -223,7 +223,7 @@ def test_after_a_rewrite_the_fields_are_ours_and_a_new_apply_of_the_user_takes_t
 
 
 def our_writes(stored):
-    """What the API server recorded of the writes under our name, with the time of the last one that changed something."""
+    """What the API server recorded of the writes under our name, with the time of the last that changed something."""
     return [entry for entry in stored["metadata"]["managedFields"] if entry["manager"] == labels.FIELD_MANAGER]
 
 
