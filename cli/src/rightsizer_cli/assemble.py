@@ -15,7 +15,7 @@ from rightsizer_cli.result import Side
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.conditions import find
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.sizing import proof, verdicts
+from rightsizer_operator.sizing import proof, verdicts, workload
 
 T = TypeVar("T")
 
@@ -70,14 +70,14 @@ def _subject(run: Run) -> result.Subject:
 
 
 def _targets(spec: InferenceDeploymentSpec) -> result.Targets:
-    lengths = spec.workload.static
+    load = workload.resolved(spec.workload)
     return result.Targets(
         percentile=spec.slo.percentile,
         limits_ms=dict(verdicts.slo_of(spec.slo).limits()),
-        demand_rps=verdicts.demand_rps(spec),
-        input_tokens=lengths.input_tokens,
-        output_tokens=lengths.output_tokens,
-        arrivals=lengths.arrivals,
+        demand_rps=load.demand_rps,
+        input_tokens=round(load.input_tokens),
+        output_tokens=round(load.output_tokens),
+        arrivals=load.arrivals,
         max_drop_points=number(spec.quality.max_drop_points),
         confidence_percent=spec.quality.confidence_percent,
     )
@@ -123,13 +123,13 @@ def _repeat(run: Run) -> result.Repeat | None:
 
 
 def _aiperf(run: Run, rate: float, seconds: float, seed: int) -> str:
-    baseline, lengths = run.inputs.baseline, run.inputs.accepted.workload.static
+    baseline, load = run.inputs.baseline, workload.resolved(run.inputs.accepted.workload)
     words = [
         "aiperf", "profile", "-m", baseline.served_model_name, "--tokenizer", "MODEL_DIRECTORY",
         "--url", f"http://ONE_POD:{baseline.port}", "--endpoint-type", "chat", "--streaming",
-        "--synthetic-input-tokens-mean", str(lengths.input_tokens), "--synthetic-input-tokens-stddev", "0",
-        "--output-tokens-mean", str(lengths.output_tokens), "--extra-inputs", "ignore_eos:true",
-        "--request-rate", f"{rate:g}", "--arrival-pattern", lengths.arrivals.lower(),
+        "--synthetic-input-tokens-mean", f"{load.input_tokens:g}", "--synthetic-input-tokens-stddev", "0",
+        "--output-tokens-mean", f"{load.output_tokens:g}", "--extra-inputs", "ignore_eos:true",
+        "--request-rate", f"{rate:g}", "--arrival-pattern", load.arrivals.lower(),
         "--benchmark-duration", f"{seconds:g}", "--random-seed", str(seed), "--use-server-token-count", "--ui", "none",
     ]  # fmt: skip
     return shlex.join(words)

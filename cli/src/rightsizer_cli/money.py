@@ -8,7 +8,7 @@ from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import RunSpec
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.sizing import cost as sizing_cost
-from rightsizer_operator.sizing import verdicts
+from rightsizer_operator.sizing import workload
 
 
 def cost_of(run: RunSpec, before: Side | None, after: Side | None) -> Cost | None:
@@ -39,15 +39,15 @@ def _percent(saved: Figure | None, old: Figure | None) -> Figure | None:
 def _api(spec: InferenceDeploymentSpec, own: Figure | None) -> Api | None:
     if spec.cost.api is None:
         return None
-    lengths = spec.workload.static
+    load = workload.resolved(spec.workload)
     input_price, output_price = number(spec.cost.api.input_per_million), number(spec.cost.api.output_per_million)
-    request = (lengths.input_tokens * input_price + lengths.output_tokens * output_price) / 1e6
-    hourly = request * verdicts.demand_rps(spec) * 3600
+    request = (load.input_tokens * input_price + load.output_tokens * output_price) / 1e6
+    hourly = request * load.demand_rps * 3600
     return Api(
         input_per_million=input_price,
         output_per_million=output_price,
         per_hour=hourly,
-        per_million_output_tokens=request / lengths.output_tokens * 1e6,
+        per_million_output_tokens=request / load.output_tokens * 1e6,
         break_even_rps=own.value / (request * 3600) if own and request > 0 else None,
     )
 
@@ -56,7 +56,10 @@ def at_capacity(run: RunSpec, capacity: Figure | None, accelerators: int) -> Fig
     """Price of a million output tokens of one replica at its measured capacity."""
     if capacity is None:
         return None
-    hourly, tokens = sizing_cost.per_hour(accelerators, run.gpu_hourly), run.accepted.workload.static.output_tokens
+    hourly, tokens = (
+        sizing_cost.per_hour(accelerators, run.gpu_hourly),
+        workload.resolved(run.accepted.workload).output_tokens,
+    )
     value = sizing_cost.per_million_tokens(hourly, capacity.value * tokens)
     return None if value is None else Figure(value=value, evidence="Measured")
 

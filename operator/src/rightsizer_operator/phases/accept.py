@@ -14,7 +14,7 @@ from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Baseline
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.sizing import budget, cost
+from rightsizer_operator.sizing import budget, cost, workload
 from rightsizer_operator.world import Object, World
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
@@ -133,7 +133,7 @@ def _target_unowned(world: World) -> Problem | None:
 
 
 def _demand(world: World) -> Problem | None:
-    if number(_spec(world).workload.static.request_rate) > 0:
+    if workload.resolved(_spec(world).workload).demand_rps > 0:
         return None
     return Problem(
         reasons.DEMAND_ZERO,
@@ -143,13 +143,13 @@ def _demand(world: World) -> Problem | None:
 
 def _slo(world: World) -> Problem | None:
     spec = _spec(world)
-    limit, tokens = spec.slo.e2e_ms, spec.workload.static.output_tokens
+    limit, tokens = spec.slo.e2e_ms, workload.resolved(spec.workload).output_tokens
     least = tokens * FASTEST_TOKEN_MS
     if limit is None or limit >= least:
         return None
     return Problem(
         reasons.SLO_UNREACHABLE,
-        f"spec.slo.e2eMs: {limit} ms for {tokens} output tokens is faster than any engine streams "
+        f"spec.slo.e2eMs: {limit} ms for {tokens:g} output tokens is faster than any engine streams "
         f"({FASTEST_TOKEN_MS} ms a token); raise it to at least {least:.0f} ms, or lower workload.static.outputTokens.",
     )
 

@@ -16,7 +16,7 @@ from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Rollout, RunProposal, TrialRecord
 from rightsizer_operator.resource.status import Configuration
-from rightsizer_operator.sizing import figures, verdicts
+from rightsizer_operator.sizing import figures, verdicts, workload
 from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.world import Object
 
@@ -86,7 +86,7 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
         _subject(proposal, part),
         attempt,
         endpoints,
-        verdicts.demand_rps(view.run.spec.accepted) * len(planned) / proposal.replicas,
+        workload.resolved(view.run.spec.accepted.workload).demand_rps * len(planned) / proposal.replicas,
         known_answers=_answers(view, standing, part),
     )
     return jobs.verify_job(

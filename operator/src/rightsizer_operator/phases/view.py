@@ -11,7 +11,7 @@ from rightsizer_operator.manifests import artefacts
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.observe import moment
 from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, TrialRecord
-from rightsizer_operator.sizing import budget, figures, gpus, ranking, verdicts
+from rightsizer_operator.sizing import budget, figures, gpus, ranking, verdicts, workload
 from rightsizer_operator.sizing.figures import Basis
 from rightsizer_operator.sizing.ranking import Plan
 from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL, Standing
@@ -101,7 +101,7 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
     """Everything derived from a run's trials, once."""
     found = artefacts_of(world, run, status)
     failed = {one.name: one.reason for one in found if one.state == "Failed"}
-    basis = Basis(accepted.spec, accepted.gpu_hourly)
+    basis = Basis(accepted.spec, accepted.gpu_hourly, workload.resolved(accepted.spec.workload))
     standings = verdicts.standings(
         run.spec, status.derived, status.trials, void_retries=world.settings.void_retries, failed_artefacts=failed
     )

@@ -14,18 +14,20 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import Configuration, Latencies
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
 from rightsizer_operator.sizing.verdicts import Standing
+from rightsizer_operator.sizing.workload import Resolved
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What figures are computed for: demand and price. ``gpu_hourly`` is None without a price."""
+    """What figures are computed for: workload and price. ``gpu_hourly`` is None without a price."""
 
     spec: InferenceDeploymentSpec
     gpu_hourly: str | None
+    workload: Resolved
 
     @property
     def demand_rps(self) -> float:
-        return verdicts.demand_rps(self.spec)
+        return self.workload.demand_rps
 
     @property
     def slo(self) -> Slo:
@@ -59,7 +61,7 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
     candidate, total = standing.candidate, replicas * standing.gpus_per_replica
     probe = ranking.nearest_probe(standing)
     hourly = cost.per_hour(total, basis.gpu_hourly)
-    tokens = basis.spec.workload.static.output_tokens
+    tokens = basis.workload.output_tokens
     rate = standing.rate_rps
     return Configuration(
         candidate=candidate.id,

@@ -14,7 +14,7 @@ from rightsizer_jobs import stats
 from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Probe, Slo, TrialReport, load_report
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
-from rightsizer_operator.resource.spec import InferenceDeploymentSpec, SloSpec
+from rightsizer_operator.resource.spec import SloSpec
 from rightsizer_operator.sizing import gpus
 
 AS_IS = "as-is"
@@ -334,8 +334,3 @@ def _outcome(recorded: str) -> Outcome:
 def needs_answers(candidate: Candidate, candidates: Sequence[Candidate], trials: Sequence[TrialRecord]) -> bool:
     """Whether the candidate's trial has to ask the questions: its quality key has not been measured yet."""
     return quality_key(candidate) not in answers_by_key(candidates, trials)
-
-
-def demand_rps(spec: InferenceDeploymentSpec) -> float:
-    """Peak demand over all replicas, requests a second."""
-    return number(spec.workload.static.request_rate)

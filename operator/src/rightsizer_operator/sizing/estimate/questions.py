@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.sizing import verdicts
+from rightsizer_operator.sizing import verdicts, workload
 from rightsizer_operator.sizing.estimate import tables
 from rightsizer_operator.sizing.estimate.memory import Configuration
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
@@ -78,7 +78,7 @@ def question(
     efficiencies: dict[str, Efficiencies] | None = None,
 ) -> Question:
     """The question an InferenceDeployment asks."""
-    slo, load, search = verdicts.slo_of(spec.slo), spec.workload.static, spec.search
+    slo, load, search = verdicts.slo_of(spec.slo), workload.resolved(spec.workload), spec.search
     found = {"ttft": slo.ttft_ms, "itl": slo.itl_ms, "tpot": slo.tpot_ms, "e2e": slo.e2e_ms}
     return Question(
         model=model,
@@ -86,9 +86,9 @@ def question(
         serving=serving,
         percentile=slo.percentile,
         limits_ms={metric: float(limit) for metric, limit in found.items() if limit is not None},
-        input_tokens=load.input_tokens,
-        output_tokens=load.output_tokens,
-        demand_rps=verdicts.demand_rps(spec),
+        input_tokens=round(load.input_tokens),
+        output_tokens=round(load.output_tokens),
+        demand_rps=load.demand_rps,
         steady=load.arrivals == "Constant",
         engines=tuple(search.engines),
         precisions=tuple(search.precisions),
