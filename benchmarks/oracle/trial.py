@@ -1,0 +1,127 @@
+"""The real search over the engine model on virtual time: the steps of ``rightsizer_jobs.trial.run``, with the same pure
+functions, and seconds that nobody waits for.
+"""
+
+import math
+from dataclasses import dataclass
+
+from benchmarks.oracle.cases import Case
+from benchmarks.oracle.engine import alone, closed_loop, open_loop
+from rightsizer_jobs.contract import Capacity, Measurement, Probe, TrialOutcome
+from rightsizer_jobs.loadgen.metrics import output_rate, summarise
+from rightsizer_jobs.trial import probing, search, steps
+
+DEADLINE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explored:
+    """What a search found and what it cost; ``engine_s`` counts from ready."""
+
+    outcome: TrialOutcome
+    reason: str
+    engine_s: float
+    saturation_rps: float = 0.0
+    probes: tuple[Probe, ...] = ()
+    capacity: Capacity | None = None
+
+
+def explore(
+    case: Case,
+    *,
+    seed: int,
+    measurement: Measurement,
+    rate_to_beat_rps: float | None = None,
+    deadline_s: float = DEADLINE_S,
+) -> Explored:
+    """Sanity, warm-up, saturation, probes until ``search.decide`` ends it."""
+    idle, spent = _idle(case, seed, measurement)
+    if missing := steps.idle_misses(idle, case.slo):
+        return Explored(outcome="MissedSLO", reason=missing, engine_s=spent)
+    spent += _warm_up(case, seed, measurement)
+    began = spent
+    saturation = _saturation(case, seed, measurement)
+    spent += measurement.saturation_s
+    if rate_to_beat_rps is not None and saturation < rate_to_beat_rps:
+        return Explored(outcome="CannotBeat", reason="saturation", engine_s=spent, saturation_rps=saturation)
+    probes: list[Probe] = []
+    while True:
+        situation = search.Situation(
+            probes=tuple(probes),
+            saturation_rps=saturation,
+            slo=case.slo,
+            measurement=measurement,
+            spent_s=spent - began,
+            left_s=deadline_s - spent - 3 * idle["e2e"] / 1000,
+            rate_to_beat_rps=rate_to_beat_rps,
+        )
+        step = search.decide(situation)
+        if isinstance(step, search.Done):
+            return Explored(
+                outcome=step.outcome, reason=step.reason, engine_s=spent, saturation_rps=saturation,
+                probes=tuple(probes), capacity=step.capacity,
+            )  # fmt: skip
+        probe, seconds = run_at(
+            case, step.rate_rps, seed=seed, ramp_s=situation.ramp_s, measured_s=step.seconds,
+            block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
+        )  # fmt: skip
+        probes.append(probe)
+        spent += seconds
+
+
+def certify(case: Case, rate_rps: float, *, seed: int, measurement: Measurement) -> tuple[Probe, float]:
+    """One rate held on a fresh start: the probe and the engine seconds from ready."""
+    idle, spent = _idle(case, seed, measurement)
+    spent += _warm_up(case, seed, measurement)
+    probe, seconds = run_at(
+        case, rate_rps, seed=seed, ramp_s=min(measurement.warmup_block_s, measurement.hold_s / 3),
+        measured_s=measurement.hold_s, block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
+    )  # fmt: skip
+    return probe, spent + seconds
+
+
+def run_at(
+    case: Case, rate_rps: float, *, seed: int, ramp_s: float, measured_s: float, block_s: float, idle_ttft_ms: float
+) -> tuple[Probe, float]:
+    """One open-loop run, watched for overload as a real one is; the probe and the seconds until its last answer."""
+    limit = probing.queue_limit(rate_rps, case.slo, idle_ttft_ms)
+    run = open_loop(
+        case.shape,
+        case.demand.arrivals(rate_rps, seed),
+        ramp_s=ramp_s,
+        measured_s=measured_s,
+        watch=probing.overload_watch(rate_rps, limit),
+    )
+    probe = summarise(
+        run.records, run.window, rate_rps=rate_rps, slo=case.slo, block_s=block_s, aborted=bool(run.stopped)
+    )
+    last = max((record.exchange.chunks_ns[-1] for record in run.records if record.exchange.chunks_ns), default=0) / 1e9
+    return probe, run.window.seconds if run.stopped else max(last, ramp_s + measured_s)
+
+
+def _idle(case: Case, seed: int, measurement: Measurement) -> tuple[dict[str, float], float]:
+    records = alone(case.shape, case.demand.lengths(seed), measurement.sanity_requests)
+    return dict(steps.idle_figures(records)), sum(record.exchange.chunks_ns[-1] for record in records) / 1e9
+
+
+def _warm_up(case: Case, seed: int, measurement: Measurement) -> float:
+    """Two blocks at least; an engine model is always warm, but two blocks may differ by their lengths."""
+    before = math.nan
+    for number in range(measurement.warmup_max_blocks):
+        run = closed_loop(
+            case.shape, case.demand.lengths(seed + number), concurrency=steps.WARM_CONCURRENCY,
+            seconds=measurement.warmup_block_s,
+        )  # fmt: skip
+        pace = steps.pace_ms(run.records)
+        if abs(pace - before) < steps.WARM_CHANGE * max(pace, before):
+            return (number + 1) * measurement.warmup_block_s
+        before = pace
+    return measurement.warmup_max_blocks * measurement.warmup_block_s
+
+
+def _saturation(case: Case, seed: int, measurement: Measurement) -> float:
+    run = closed_loop(
+        case.shape, case.demand.lengths(seed), concurrency=measurement.saturation_concurrency,
+        seconds=measurement.saturation_s,
+    )  # fmt: skip
+    return output_rate(run.records, run.window) / case.demand.output_tokens.mean

@@ -1,0 +1,109 @@
+"""The true violation share of a case over its rate, from runs far longer than any search, and the capacity it means."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.oracle.cases import Case
+from benchmarks.oracle.engine import closed_loop, open_loop
+from rightsizer_jobs.loadgen.load import Live
+from rightsizer_jobs.loadgen.metrics import output_rate, summarise
+from rightsizer_jobs.stats import allowed_share, worst_share
+
+RUN_REQUESTS = 6000
+LEAD_REQUESTS = 600
+"""Requests of one run, after so many that do not count."""
+SEED = 700_000_000
+"""Far from every seed a search uses."""
+STEPS = (0.80, 0.88, 0.94, 0.97, 1.0, 1.03, 1.06, 1.12, 1.2)
+"""Rates of the curve, as shares of the capacity found first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """ln of the rate and ln of the violation share (of the worst metric) at the points of the curve."""
+
+    log_rates: tuple[float, ...]
+    log_shares: tuple[float, ...]
+    allowed: float
+
+    @property
+    def capacity_rps(self) -> float:
+        """Where the share is the allowed one."""
+        wanted = math.log(self.allowed)
+        return math.exp(_interpolated(self.log_shares, self.log_rates, wanted))
+
+    def share(self, rate_rps: float) -> float:
+        """The violation share at a rate; beyond the curve, its last slope."""
+        return min(1.0, math.exp(_interpolated(self.log_rates, self.log_shares, math.log(rate_rps))))
+
+    @property
+    def slope(self) -> float:
+        """dln(share)/dln(rate) at the capacity."""
+        at = math.log(self.capacity_rps)
+        return (
+            _interpolated(self.log_rates, self.log_shares, at + 0.04)
+            - _interpolated(self.log_rates, self.log_shares, at - 0.04)
+        ) / 0.08
+
+
+def truth(case: Case, *, requests: int = 60_000) -> Truth:
+    """The curve around the capacity, from ``requests`` a point (fewer to find where it lies)."""
+    low, high = 0.0, saturation_rps(case)
+    middle = 0.7 * high
+    allowed = allowed_share(case.slo.percentile)
+    for _ in range(11):  # to 0.1 % of saturation, on few requests
+        if share_at(case, middle, RUN_REQUESTS) <= allowed:
+            low = middle
+        else:
+            high = middle
+        middle = (low + high) / 2
+    rates = [step * middle for step in STEPS]
+    shares = [max(1e-5, share_at(case, rate, requests)) for rate in rates]
+    return Truth(tuple(math.log(rate) for rate in rates), tuple(_rising([math.log(p) for p in shares])), allowed)
+
+
+def share_at(case: Case, rate_rps: float, requests: int) -> float:
+    """The worst metric's share of violations over long runs at one rate."""
+    runs = max(1, round(requests / RUN_REQUESTS))
+    total = 0.0
+    for number in range(runs):
+        run = open_loop(
+            case.shape,
+            case.demand.arrivals(rate_rps, SEED + number),
+            ramp_s=LEAD_REQUESTS / rate_rps,
+            measured_s=RUN_REQUESTS / rate_rps,
+            watch=_hopeless,
+        )
+        if run.stopped:
+            return 1.0
+        probe = summarise(run.records, run.window, rate_rps=rate_rps, slo=case.slo, block_s=run.window.seconds)
+        total += worst_share(probe, case.slo)
+    return total / runs
+
+
+def saturation_rps(case: Case, seconds: float = 600.0) -> float:
+    """What a closed loop with every place taken completes, in requests a second."""
+    run = closed_loop(case.shape, case.demand.lengths(SEED), concurrency=case.shape.sequences, seconds=seconds)
+    return output_rate(run.records, run.window) / case.demand.output_tokens.mean
+
+
+def _hopeless(live: Live) -> str:
+    return "overloaded" if live.unserved > 1000 else ""
+
+
+def _rising(values: Sequence[float]) -> list[float]:
+    """Never falling, and by a hair rising, so that it can be inverted."""
+    found: list[float] = []
+    for value in values:
+        found.append(max(value, found[-1] + 1e-6) if found else value)
+    return found
+
+
+def _interpolated(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """Straight between the points, and beyond them."""
+    for position in range(1, len(xs)):
+        if x <= xs[position] or position == len(xs) - 1:
+            a, b = position - 1, position
+            return ys[a] + (ys[b] - ys[a]) * (x - xs[a]) / (xs[b] - xs[a])
+    raise ValueError("a curve needs two points")
