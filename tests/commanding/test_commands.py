@@ -123,6 +123,15 @@ def test_approve_patches_one_field_under_its_own_manager(rightsizer: Rightsizer,
     assert json.loads(patch[patch.index("-p") + 1]) == {"spec": {"updatePolicy": {"approvedProposal": HASH}}}
 
 
+def test_approve_tells_how_the_size_follows_from_demand_headroom_and_spare_replicas(
+    rightsizer: Rightsizer, cluster: Any
+) -> None:
+    words = "2 replicas carry 9 requests/s (7.5 and 20 % headroom) at 4.5 each, 1 more spare"
+    cluster.change("inferencedeployments", lambda found: found["status"]["proposal"].update(sizing=words))
+    assert words in rightsizer("status", "support-chat").out
+    assert words in rightsizer("approve", "support-chat").out
+
+
 def test_approving_twice_writes_once(rightsizer: Rightsizer, cluster: Any) -> None:
     cluster.change("inferencedeployments", lambda found: found["spec"]["updatePolicy"].update(approvedProposal=HASH))
     said = rightsizer("approve", "support-chat")

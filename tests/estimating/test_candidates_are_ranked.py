@@ -31,10 +31,18 @@ def test_the_plan_is_the_arithmetic_of_its_rate(asked: Asked) -> None:
     question = asked(demand_rps=30.0)
     for plan in ranking.ranked(question):
         if plan.gpus:
-            assert plan.replicas == gpus.replicas_for(30.0, plan.rate_rps)
+            assert plan.replicas == gpus.replicas_for(gpus.Requirement(30.0), plan.rate_rps)
             assert plan.gpus == plan.replicas * plan.choice.parallelism
             hourly = cost.per_hour(plan.gpus, "4.00")
             assert plan.cost_per_million_tokens == cost.per_million_tokens(hourly, 30.0 * 200)
+
+
+def test_headroom_and_spare_replicas_are_planned_offline_too(asked: Asked) -> None:
+    plain, kept = asked(demand_rps=12.0), asked(demand_rps=12.0, headroom_percent=50, spare_replicas=1)
+    as_is, roomy = (by_id(ranking.ranked(one))["as-is"] for one in (plain, kept))
+    assert roomy.rate_rps == as_is.rate_rps
+    assert roomy.replicas == gpus.replicas_for(gpus.Requirement(12.0, 50, 1), roomy.rate_rps)
+    assert roomy.gpus > as_is.gpus
 
 
 def test_simulated_candidates_meet_the_limits_at_the_demand(asked: Asked) -> None:

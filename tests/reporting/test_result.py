@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rightsizer_cli import levers, outcome
+from rightsizer_cli import levers, outcome, tables
 from rightsizer_cli import result as documents
 from rightsizer_cli.assemble import assembled
 from rightsizer_cli.result import Result
@@ -56,6 +56,24 @@ def test_the_api_is_charged_for_input_and_output(result: Result) -> None:
     request = (1020 * 1.8 + 210 * 2.5) / 1e6
     assert result.cost.api.per_hour == pytest.approx(request * 3.6 * 3600)
     assert result.cost.api.break_even_rps == pytest.approx(5.0 / (request * 3600))
+
+
+def test_headroom_is_told_as_asked_and_as_found(infdep: Object, run: Object) -> None:
+    for accepted in (infdep["spec"], run["spec"]["accepted"]):
+        accepted["sizing"] = {"headroomPercent": 20, "spareReplicas": 1}
+    run["status"]["current"]["headroomPercent"] = "-12.5"
+    found = assembled(infdep, run)
+    assert (found.targets.headroom_percent, found.targets.spare_replicas) == (20, 1)
+    assert found.before is not None and found.before.headroom_percent is not None
+    assert found.before.headroom_percent.value == -12.5
+    assert tables.load(found.targets) == "3.6 requests/s with 20 % headroom and 1 spare"
+
+
+def test_the_proof_tells_what_one_replica_would_have_to_do(infdep: Object, run: Object) -> None:
+    run["status"]["proof"][0].update(neededRps="3.6", shownRps="1.9")
+    found = assembled(infdep, run).minimality
+    assert found is not None
+    assert (found.alternatives[0].needed_rps, found.alternatives[0].shown_rps) == (3.6, 1.9)
 
 
 def test_every_figure_has_an_evidence_class(result: Result) -> None:

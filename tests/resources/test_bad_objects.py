@@ -56,6 +56,11 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("a demand as a number", "workload.static.requestRate", 5.5, "must be of type string"),
     ("a demand with a unit", "workload.static.requestRate", "5.5/s", DECIMAL),
     ("a demand in scientific notation", "workload.static.requestRate", "1e3", DECIMAL),
+    ("headroom below zero", "sizing.headroomPercent", -1, "should be greater than or equal to 0"),
+    ("headroom as text", "sizing.headroomPercent", "20%", "must be of type integer"),
+    ("headroom of everything", "sizing.headroomPercent", 401, "should be less than or equal to 400"),
+    ("half a spare replica", "sizing.spareReplicas", 0.5, "spec.sizing.spareReplicas"),
+    ("a fleet of spare replicas", "sizing.spareReplicas", 17, "should be less than or equal to 16"),
     ("requests without input", "workload.static", {**STATIC, "inputTokens": 0}, "should be greater than or equal to 1"),
     (
         "unknown arrivals",

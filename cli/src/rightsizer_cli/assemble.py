@@ -75,6 +75,8 @@ def _targets(spec: InferenceDeploymentSpec) -> result.Targets:
         percentile=spec.slo.percentile,
         limits_ms=dict(verdicts.slo_of(spec.slo).limits()),
         demand_rps=load.demand_rps,
+        headroom_percent=spec.sizing.headroom_percent,
+        spare_replicas=spec.sizing.spare_replicas,
         input_tokens=round(load.input_tokens),
         output_tokens=round(load.output_tokens),
         arrivals=load.arrivals,

@@ -65,6 +65,8 @@ def wire(found: Forecast) -> dict[str, object]:
             "inputTokens": asked.input_tokens,
             "outputTokens": asked.output_tokens,
             "requestRate": asked.demand_rps,
+            "headroomPercent": asked.headroom_percent,
+            "spareReplicas": asked.spare_replicas,
         }
     if found.today:
         document["gpusToday"] = found.today

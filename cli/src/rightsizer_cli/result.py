@@ -53,6 +53,10 @@ class Targets(Document):
     percentile: int
     limits_ms: dict[str, float]
     demand_rps: float
+    headroom_percent: int = 0
+    """Capacity that the plan keeps free above the demand."""
+    spare_replicas: int = 0
+    """Replicas beyond those that carry the demand with its headroom."""
     input_tokens: int
     output_tokens: int
     arrivals: str
@@ -87,6 +91,9 @@ class Side(Document):
     false)."""
     certified: bool = False
     utilisation_percent: Figure | None = None
+    """Demand over what all replicas sustain."""
+    headroom_percent: Figure | None = None
+    """What all replicas sustain beyond the demand, in percent of it; negative: they fall short."""
     cost_per_hour: Figure | None = None
     cost_per_million_tokens: Figure | None = None
     """At the demand, all cost on output tokens."""
@@ -160,6 +167,10 @@ class Alternative(Document):
     gpus: int
     ruled_out_by: str
     evidence: str
+    needed_rps: float | None = None
+    """What one replica would have to sustain."""
+    shown_rps: float | None = None
+    """What one replica was certified for, else its measured lower bound."""
 
 
 class Minimality(Document):

@@ -112,6 +112,7 @@ def _decision(summary: Summary, colours: bool) -> list[str]:
     lines.append(_fact("proposal", painted(visible(proposed), GREEN, colours), colours, 0))
     gains = [("GPUs", summary.proposal_gpus), ("cost per M tokens", summary.proposal_cost)]
     gains.append(("quality drop", summary.proposal_quality))
+    gains.append(("size:", summary.proposal_sizing))
     lines.append(_fact("", "; ".join(f"{name} {visible(value)}" for name, value in gains if value), colours, 0))
     if summary.mode == "Manual" and not summary.approved:
         command = f"kubectl rightsizer approve {summary.name} -n {summary.namespace}"

@@ -55,6 +55,7 @@ def _side(found: Configuration, entry: CandidateStatus | None, serving: Serving 
         rate_rps=rate,
         certified=certified,
         utilisation_percent=figure(found.utilisation_percent, evidence),
+        headroom_percent=_signed(found.headroom_percent, evidence),
         cost_per_hour=figure(found.cost_per_hour, evidence),
         cost_per_million_tokens=figure(found.cost_per_million_tokens, evidence),
         cost_per_million_tokens_at_rate=figure(found.cost_per_million_tokens_at_rate, evidence),
@@ -63,6 +64,10 @@ def _side(found: Configuration, entry: CandidateStatus | None, serving: Serving 
 
 def figure(quantity: str | None, evidence: Evidence) -> Figure | None:
     return None if quantity is None else Figure(value=number(quantity), evidence=evidence)
+
+
+def _signed(text: str | None, evidence: Evidence) -> Figure | None:
+    return None if text is None else Figure(value=float(text), evidence=evidence)
 
 
 def _latencies(found: Configuration, evidence: Evidence) -> dict[str, Figure]:

@@ -111,6 +111,8 @@ def minimality(run: Run) -> result.Minimality | None:
                 gpus=entry.gpus,
                 ruled_out_by=entry.ruled_out_by,
                 evidence=entry.evidence,
+                needed_rps=number(entry.needed_rps) if entry.needed_rps else None,
+                shown_rps=number(entry.shown_rps) if entry.shown_rps else None,
             )
             for entry in run.status.proof
         ),

@@ -60,6 +60,7 @@ class Summary:
     proposal_gpus: str
     proposal_cost: str
     proposal_quality: str
+    proposal_sizing: str
     approved: bool
     ready: str
     candidates: tuple[CandidateLine, ...]
@@ -92,6 +93,7 @@ def summarised(infdep: Object, run: Object | None) -> Summary:
         proposal_gpus=pick(proposal, "gpus"),
         proposal_cost=pick(proposal, "costPerMillionTokens"),
         proposal_quality=pick(proposal, "qualityDropPoints"),
+        proposal_sizing=pick(proposal, "sizing"),
         approved=bool(proposal) and pick(spec, "updatePolicy", "approvedProposal") == pick(proposal, "hash"),
         ready=_status_of(status, "Ready"),
         candidates=_candidates(run),

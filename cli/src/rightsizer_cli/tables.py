@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rightsizer_cli.levers import in_words
 from rightsizer_cli.plain import table, visible
-from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side
+from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side, Targets
 
 Cell = Callable[[Side], str]
 
@@ -25,6 +25,13 @@ def stated(value: float) -> str:
 def price(value: float) -> str:
     """Money as it is written on a price list: 2.50, 0.0004."""
     return f"{value:,.2f}" if value >= 0.1 or value == 0 else number(value)
+
+
+def load(targets: Targets) -> str:
+    """The demand with what is kept free on top."""
+    kept = [f"{targets.headroom_percent} % headroom"] if targets.headroom_percent else []
+    kept += [f"{targets.spare_replicas} spare"] if targets.spare_replicas else []
+    return f"{stated(targets.demand_rps)} requests/s{' with ' if kept else ''}{' and '.join(kept)}"
 
 
 def figure(found: Figure | None, unit: str = "", written: Callable[[float], str] = number) -> str:
@@ -71,7 +78,8 @@ def _side_rows(result: Result) -> list[tuple[str, Cell]]:
         ("accelerators", lambda side: f"{side.gpus} on {side.replicas} replicas"),
         ("rate of one replica", _rate),
         *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
-        ("utilisation", lambda side: figure(side.utilisation_percent, " %")),
+        ("utilisation at the demand", lambda side: figure(side.utilisation_percent, " %")),
+        ("headroom above the demand", lambda side: figure(side.headroom_percent, " %")),
         ("cost per M tokens at the demand", lambda side: figure(side.cost_per_million_tokens, unit, price)),
         ("cost per M tokens at the rate", lambda side: figure(side.cost_per_million_tokens_at_rate, unit, price)),
     ]

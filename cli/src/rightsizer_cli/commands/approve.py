@@ -79,7 +79,12 @@ def _tell(infdep: Object, proposal: Object, already: bool, form: str) -> None:
         print(
             f"{visible(name)}: proposal {visible(proposal['hash'])} {'was approved already' if already else 'approved'}"
         )
-        gains = [("GPUs", "gpus"), ("cost per M tokens", "costPerMillionTokens"), ("quality drop", "qualityDropPoints")]
+        gains = [
+            ("GPUs", "gpus"),
+            ("cost per M tokens", "costPerMillionTokens"),
+            ("quality drop", "qualityDropPoints"),
+            ("size:", "sizing"),
+        ]
         print("  " + "; ".join(f"{word} {visible(proposal[key])}" for word, key in gains if pick(proposal, key)))
         print(f"  follow it: kubectl rightsizer status {visible(name)} --watch")
     owner = gitops_owner(infdep)

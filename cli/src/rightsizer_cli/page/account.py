@@ -6,7 +6,7 @@ from rightsizer_cli.page import charts
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, table
 from rightsizer_cli.result import Api, ArtefactResult, Figure, Repeat, Result
-from rightsizer_cli.tables import number, price, stated
+from rightsizer_cli.tables import load, number, price, stated
 
 # --- money
 
@@ -131,7 +131,7 @@ def provenance(result: Result) -> Markup:
     lengths = f"{targets.input_tokens} tokens in, {targets.output_tokens} out, {targets.arrivals} arrivals"
     facts: list[tuple[str, Child]] = [
         ("targets", f"p{targets.percentile}: {limits}"),
-        ("workload", f"{lengths}, peak {stated(targets.demand_rps)} requests/s"),
+        ("workload", f"{lengths}, peak {load(targets)}"),
         *(("image", tag("code", image)) for image in versions.images),
         ("question set", _digest(versions.question_set_sha256)),
         *((f"artefact {made.recipe}", _artefact(made)) for made in versions.artefacts),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, signed, table
 from rightsizer_cli.result import Certificate, Figure, Result, Side
-from rightsizer_cli.tables import configured, number, price, stated
+from rightsizer_cli.tables import configured, load, number, price, stated
 
 # --- head
 
@@ -58,7 +58,7 @@ def _card(title: str, was: str, now: str, below: Child) -> Markup:
 
 
 def _gpus(before: Side, after: Side, result: Result) -> Markup:
-    rate = f"for {stated(result.targets.demand_rps)} requests/s at the peak"
+    rate = f"for {load(result.targets)} at the peak"
     return _card("Accelerators", str(before.gpus), str(after.gpus), rate)
 
 
@@ -123,6 +123,7 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
         rows.append((name, [_maybe(side.latencies_ms.get(metric), " ms") for side in shown]))
     rows += [
         ("utilisation at the demand", [_maybe(side.utilisation_percent, " %") for side in shown]),
+        ("headroom above the demand", [_maybe(side.headroom_percent, " %") for side in shown]),
         ("cost per hour", [_maybe(side.cost_per_hour, unit, price) for side in shown]),
         (
             "cost per M output tokens, at the demand",

@@ -293,6 +293,6 @@ def _proposal_words(view: View) -> str:
         else ""
     )
     return (
-        f"{told.candidate}: {told.gpus} accelerators{cost}, quality drop {told.quality_drop_points} points; "
-        f"proposal {told.hash}"
+        f"{told.candidate}: {told.gpus} accelerators{f' ({told.sizing})' if told.sizing else ''}{cost}, "
+        f"quality drop {told.quality_drop_points} points; proposal {told.hash}"
     )

@@ -10,7 +10,7 @@ from rightsizer_operator.phases.view import View, settled
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Alternative, RunProposal
-from rightsizer_operator.sizing import fingerprint, proof
+from rightsizer_operator.sizing import figures, fingerprint, proof
 from rightsizer_operator.sizing.ranking import Plan
 from rightsizer_operator.sizing.verdicts import AS_IS
 
@@ -59,9 +59,24 @@ def proposal(view: View, plan: Plan) -> RunProposal:
 
 def proof_of(view: View, gpus: int) -> tuple[Alternative, ...]:
     """What rules out every plan with fewer accelerators."""
-    per_replica = view.run.spec.baseline.serving.accelerators
     return proof.proof(
-        settled(view), demand_rps=view.basis.demand_rps, proposed_gpus=gpus, default_per_replica=per_replica
+        settled(view),
+        proof.Claim(
+            required=view.basis.required,
+            gpus=gpus,
+            slo=view.basis.slo,
+            per_replica=view.run.spec.baseline.serving.accelerators,
+            allowed=_allowed(view),
+        ),
+    )
+
+
+def _allowed(view: View) -> str:
+    """What the search was allowed to try, as the fields that say so."""
+    search = view.run.spec.accepted.search
+    return (
+        f"engines {', '.join(search.engines)}; precisions {', '.join(search.precisions)}; KV cache "
+        f"{', '.join(search.kv_cache)}; at most {figures.counted(search.max_gpus_per_replica, 'accelerator')} a replica"
     )
 
 
@@ -109,6 +124,6 @@ def _stays(view: View, best: Plan) -> str:
     if baseline.replicas_managed_by:
         return f"the baseline stays; its replicas belong to {baseline.replicas_managed_by}"
     return (
-        f"the baseline stays: {best.gpus} accelerators carry {view.basis.demand_rps:g} requests/s at "
+        f"the baseline stays: {best.gpus} accelerators carry {figures.load_words(view.basis.required)} at "
         f"{best.standing.rate_rps:g} a replica, and no candidate needs fewer"
     )

@@ -171,6 +171,7 @@ def proposal(view: View) -> Proposal | None:
     before = baseline_configuration(view)
     after = figures.configuration(standing, view.basis, engine="", replicas=decided.replicas)
     costs = (before.cost_per_million_tokens, after.cost_per_million_tokens)
+    scaled = bool(view.run.spec.baseline.replicas_managed_by)
     return Proposal(
         hash=decided.hash,
         candidate=decided.candidate,
@@ -178,6 +179,7 @@ def proposal(view: View) -> Proposal | None:
         cost_per_million_tokens=f"{costs[0]} -> {costs[1]}" if all(costs) else "",
         configuration=after,
         quality_drop_points=_drop(standing),
+        sizing="" if scaled else figures.size_words(view.basis.required, standing.rate_rps, decided.replicas),
     )
 
 

@@ -1,6 +1,7 @@
 """Is the rewrite good enough on the new pods? One verify Job; its samples decide. Called by ``rewrite``.
 
-As many new pods as are planned carry the full demand, so a plan has been seen to work before a replica is cut for it.
+As many new pods as the plan counts on, its spare replicas left out, carry the full demand: a plan has been seen to work
+before a replica is cut for it, and again with its spare replicas away.
 No samples is Inconclusive, never a pass.
 """
 
@@ -66,7 +67,7 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
         update={
             "latencies": figures.latencies(probe),
             # The users' traffic and ours together.
-            "latencies_at_rps": quantity(view.basis.demand_rps / proposal.replicas),
+            "latencies_at_rps": quantity(view.basis.demand_rps / _carrying(view, proposal)),
             "evidence": "Observed",
         }
     )
@@ -79,14 +80,15 @@ def _subject(proposal: RunProposal, part: Part) -> str:
 def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: list[str]) -> Manifest:
     standing = view.standing(proposal.candidate)
     engine = standing.candidate.engine if standing else view.run.spec.baseline.engine
-    planned = hosts[: proposal.replicas]
+    carrying = _carrying(view, proposal)
+    planned = hosts[:carrying]
     endpoints = [assignments.endpoint(view.run, engine, host) for host in planned]
     assignment = assignments.verify(
         view.run,
         _subject(proposal, part),
         attempt,
         endpoints,
-        workload.resolved(view.run.spec.accepted.workload).demand_rps * len(planned) / proposal.replicas,
+        workload.resolved(view.run.spec.accepted.workload).demand_rps * len(planned) / carrying,
         known_answers=_answers(view, standing, part),
     )
     return jobs.verify_job(
@@ -100,6 +102,11 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
         settings=view.world.settings,
         spec=view.run.spec.accepted,
     )
+
+
+def _carrying(view: View, proposal: RunProposal) -> int:
+    """Replicas of the plan that are not spare."""
+    return max(1, view.basis.required.carrying(proposal.replicas))
 
 
 def _answers(view: View, standing: Standing | None, part: Part) -> Answers | None:

@@ -75,7 +75,7 @@ class View:
         incumbent = self.incumbent(standing)
         if incumbent is None:
             return None
-        rate = gpus.rate_to_beat(self.basis.demand_rps, standing.gpus_per_replica, incumbent.gpus)
+        rate = gpus.rate_to_beat(self.basis.required, standing.gpus_per_replica, incumbent.gpus)
         return None if rate is None else gpus.rounded_up(rate)
 
     def incumbent(self, standing: Standing) -> Plan | None:
@@ -89,10 +89,13 @@ class View:
         incumbent = self.incumbent(standing)
         if incumbent is None or standing.candidate.id in (AS_IS, ORIGINAL) or standing.outcome != "Pending":
             return ""
-        if gpus.most_replicas_below(incumbent.gpus, standing.gpus_per_replica):
+        if gpus.rate_to_beat(self.basis.required, standing.gpus_per_replica, incumbent.gpus) is not None:
             return ""
+        spare = self.basis.required.spare_replicas
+        least = f"one replica{f' and {spare} spare' if spare else ''}"
+        size = figures.counted((1 + spare) * standing.gpus_per_replica, "accelerator")
         return (
-            f"not tried: one replica has {figures.counted(standing.gpus_per_replica, 'accelerator')}, and "
+            f"not tried: {least} {'have' if spare else 'has'} {size}, and "
             f"{incumbent.candidate_id} already serves the demand with {incumbent.gpus}"
         )
 
@@ -113,7 +116,7 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
         status=status,
         artefacts=found,
         standings=standings,
-        plans=ranking.ranked(standings, basis.demand_rps, basis.slo, price),
+        plans=ranking.ranked(standings, basis.required, basis.slo, price),
         basis=basis,
     )
 

@@ -201,11 +201,22 @@ class Artefact(Resource):
 class Alternative(Resource):
     """A plan with fewer accelerators than the proposal, and what rules it out (proof of minimality)."""
 
-    candidate: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
-    replicas: Whole = Field(ge=0, description="Replicas.")
-    gpus: Whole = Field(ge=0, description="Accelerators.")
+    candidate: Annotated[str, Field(max_length=40)] = Field(
+        description="Candidate; or what the entry speaks of: no smaller plan, outside the search, further candidates."
+    )
+    replicas: Whole = Field(ge=0, description="Replicas of its largest plan with fewer accelerators.")
+    gpus: Whole = Field(ge=0, description="Accelerators of that plan.")
     ruled_out_by: Sentence = Field(description="What rules it out, with figures.")
-    evidence: Annotated[str, Field(max_length=16)] = Field(description="Evidence class, or Rule.")
+    evidence: Annotated[str, Field(max_length=16)] = Field(
+        description="Measured; Rule: excluded before any trial; Open: not ruled out."
+    )
+    needed_rps: Quantity | None = Field(
+        default=None, description="What one replica of the plan would have to sustain, requests a second."
+    )
+    shown_rps: Quantity | None = Field(
+        default=None,
+        description="What one replica was certified for, else its measured lower bound, requests a second.",
+    )
 
 
 class RunProposal(Resource):

@@ -187,6 +187,21 @@ class WorkloadSpec(Resource):
     static: StaticWorkload = Field(description="Fixed lengths and a peak rate.")
 
 
+class Sizing(Resource):
+    headroom_percent: Whole = Field(
+        default=0,
+        ge=0,
+        le=400,
+        description="Capacity kept free above the peak demand, in percent of the demand.",
+    )
+    spare_replicas: Whole = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="Replicas beyond those that carry the demand with its headroom. 1 is N+1: any one may fail.",
+    )
+
+
 class QuestionSetSpec(Resource):
     path: RelativePath = Field(
         description="JSONL file of multiple-choice questions on the modelCache volume (format: docs/questions.md)."
@@ -359,6 +374,10 @@ class InferenceDeploymentSpec(Resource):
     accelerator: Accelerator = Field(description="The kind of accelerator that is counted, priced and saved.")
     slo: SloSpec = Field(description="Latency limits (service level objective); at least one.")
     workload: WorkloadSpec = Field(description="The demand that the target has to carry.")
+    sizing: Sizing = Field(
+        default=Sizing(),
+        description="What is kept free on top of the demand. Default: nothing, the fewest accelerators.",
+    )
     quality: Quality = Field(description="How much accuracy a change may cost, and the questions that prove it.")
     search: Search = Field(default=Search(), description="What may be tried, and for how much.")
     cost: Cost = Field(

@@ -46,6 +46,10 @@ class Configuration(Resource):
     utilisation_percent: Quantity | None = Field(
         default=None, description="Demand over what all replicas sustain, in percent."
     )
+    headroom_percent: Annotated[str, Field(max_length=16)] | None = Field(
+        default=None,
+        description="What all replicas sustain beyond the demand, in percent of it; negative: they fall short.",
+    )
     evidence: Evidence | None = Field(default=None, description="Evidence class of these figures.")
 
 
@@ -59,6 +63,9 @@ class Proposal(Resource):
         default="", description="Cost per million output tokens at the demand, before and after; empty without a price."
     )
     configuration: Configuration = Field(description="The winning configuration.")
+    sizing: Annotated[str, Field(max_length=256)] = Field(
+        default="", description="How its replicas follow from the demand, the headroom and the spare replicas."
+    )
     quality_drop_points: Annotated[str, Field(max_length=64)] = Field(
         default="", description="Measured drop with its interval, percentage points."
     )

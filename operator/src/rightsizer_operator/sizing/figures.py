@@ -13,6 +13,7 @@ from rightsizer_operator.resource.run import CandidateStatus, QualityResult
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import Configuration, Latencies
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
+from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.sizing.workload import Resolved
 
@@ -30,8 +31,22 @@ class Basis:
         return self.workload.demand_rps
 
     @property
+    def required(self) -> Requirement:
+        kept = self.spec.sizing
+        return Requirement(self.demand_rps, kept.headroom_percent, kept.spare_replicas)
+
+    @property
     def slo(self) -> Slo:
         return verdicts.slo_of(self.spec.slo)
+
+
+def headroom(demand_rps: float, sustained_rps: float) -> str | None:
+    """What is sustained beyond the demand, in percent of it; negative where it falls short, None where nothing is
+    known.
+    """
+    if demand_rps <= 0 or sustained_rps <= 0:
+        return None
+    return f"{100 * (sustained_rps / demand_rps - 1):.1f}"
 
 
 def counted(count: int, noun: str) -> str:
@@ -77,6 +92,7 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
         cost_per_million_tokens=amount(cost.per_million_tokens(hourly, basis.demand_rps * tokens), 4),
         cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
         utilisation_percent=amount(100 * basis.demand_rps / (replicas * rate) if replicas and rate > 0 else None, 1),
+        headroom_percent=headroom(basis.demand_rps, replicas * rate),
         evidence="Measured" if standing.report else None,
     )
 
@@ -113,7 +129,7 @@ def candidate_status(standing: Standing, basis: Basis, *, set_sha256: str, verdi
             standing,
             basis,
             engine=standing.candidate.engine,
-            replicas=gpus.replicas_for(basis.demand_rps, standing.rate_rps),
+            replicas=gpus.replicas_for(basis.required, standing.rate_rps),
         )
         if planned
         else None,
@@ -130,13 +146,33 @@ def verdict_sentence(standing: Standing, basis: Basis) -> str:
         return standing.reason
     if standing.lost:
         return standing.lost
-    plan = ranking.plan_of(standing, basis.demand_rps)
+    plan = ranking.plan_of(standing, basis.required)
     kind = "certified" if standing.certified else "at least"
     return (
         f"{kind} {standing.rate_rps:.3f} requests/s per replica: {counted(plan.replicas, 'replica')}, "
         f"{counted(plan.gpus, 'accelerator')} "
-        f"for {basis.demand_rps:g} requests/s"
+        f"for {load_words(basis.required)}"
     )
+
+
+def load_words(required: Requirement) -> str:
+    """The demand with what is kept free: ``7.5 requests/s``, ``7.5 requests/s with 20 % headroom and 1 spare
+    replica``.
+    """
+    kept = [f"{required.headroom_percent:g} % headroom"] if required.headroom_percent else []
+    kept += [counted(required.spare_replicas, "spare replica")] if required.spare_replicas else []
+    return f"{required.demand_rps:g} requests/s{' with ' if kept else ''}{' and '.join(kept)}"
+
+
+def size_words(required: Requirement, rate_rps: float, replicas: int) -> str:
+    """How the number of replicas follows from demand, headroom, spare replicas and the rate of one."""
+    carrying = required.carrying(replicas)
+    load = f"{required.carried_rps:g} requests/s"
+    if required.headroom_percent:
+        load += f" ({required.demand_rps:g} and {required.headroom_percent:g} % headroom)"
+    spare = f", {required.spare_replicas} more spare" if required.spare_replicas else ""
+    carry = f"{counted(carrying, 'replica')} {'carries' if carrying == 1 else 'carry'}"
+    return f"{carry} {load} at {rate_rps:g} each{spare}"
 
 
 def _quality_sentence(standing: Standing, basis: Basis) -> str:

@@ -5,9 +5,30 @@ GPU counts are computed from certified rates only; the race uses the measured lo
 """
 
 import math
+from dataclasses import dataclass
 
 _SAME = 1e-9
 """Relative rounding error that may not cost a replica: 5.5 / (5.5 / 3) is 3, not 4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What every plan has to bring: the peak demand, a share of it kept free on top, and replicas that may fail."""
+
+    demand_rps: float
+    headroom_percent: float = 0.0
+    """Of the demand."""
+    spare_replicas: int = 0
+    """Beyond those that carry the demand with its headroom; 1 is N+1."""
+
+    @property
+    def carried_rps(self) -> float:
+        """What the replicas that are not spare have to sustain together, requests a second."""
+        return self.demand_rps * (1 + self.headroom_percent / 100)
+
+    def carrying(self, replicas: int) -> int:
+        """How many of so many replicas carry the demand; 0 or less: all of them are spare."""
+        return replicas - self.spare_replicas
 
 
 def rounded_down(rate_rps: float) -> float:
@@ -15,11 +36,14 @@ def rounded_down(rate_rps: float) -> float:
     return math.floor(rate_rps * 1000 + _SAME) / 1000
 
 
-def replicas_for(demand_rps: float, rate_rps: float) -> int:
-    """Fewest replicas that carry the demand; raises ValueError unless both rates are above zero."""
-    if demand_rps <= 0 or rate_rps <= 0:
-        raise ValueError(f"rates must be above zero: demand {demand_rps}, of one replica {rate_rps}")
-    return max(1, math.ceil(demand_rps / rate_rps * (1 - _SAME)))
+def replicas_for(required: Requirement, rate_rps: float) -> int:
+    """Fewest replicas, spare ones included, that carry the demand with its headroom.
+
+    Raises ValueError unless both rates are above zero.
+    """
+    if required.demand_rps <= 0 or rate_rps <= 0:
+        raise ValueError(f"rates must be above zero: demand {required.demand_rps}, of one replica {rate_rps}")
+    return max(1, math.ceil(required.carried_rps / rate_rps * (1 - _SAME))) + required.spare_replicas
 
 
 def most_replicas_below(gpus: int, per_replica: int, price: float = 1.0, incumbent_price: float = 1.0) -> int:
@@ -36,15 +60,26 @@ def most_replicas_below(gpus: int, per_replica: int, price: float = 1.0, incumbe
 
 
 def rate_to_beat(
-    demand_rps: float, per_replica: int, incumbent_gpus: int, *, price: float = 1.0, incumbent_price: float = 1.0
+    required: Requirement,
+    per_replica: int,
+    incumbent_gpus: int,
+    *,
+    price: float = 1.0,
+    incumbent_price: float = 1.0,
 ) -> float | None:
     """The smallest certified rate at which the challenger's plan has fewer accelerators than the incumbent's, or as
     many at lower cost.
 
-    None: no rate does, one replica alone already has as many accelerators.
+    None: no rate does, one carrying replica with the spare ones already has as many accelerators.
     """
     replicas = most_replicas_below(incumbent_gpus, per_replica, price, incumbent_price)
-    return demand_rps / replicas if replicas else None
+    return needed_rate(required, replicas)
+
+
+def needed_rate(required: Requirement, replicas: int) -> float | None:
+    """What one replica has to sustain where there are so many, spare ones included; None where all are spare."""
+    carrying = required.carrying(replicas)
+    return required.carried_rps / carrying if carrying > 0 else None
 
 
 def rounded_up(rate_rps: float) -> float:

@@ -2,48 +2,66 @@
 ``phases.choose``.
 
 One entry speaks of the largest such plan of a candidate: what one plan cannot carry, no smaller one of the same
-candidate can.
+candidate can. A last entry names the candidates that have no smaller plan, another what was outside the search.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from rightsizer_jobs import stats
+from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Alternative
 from rightsizer_operator.sizing import gpus
+from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 
 MEASURED, RULE, OPEN = "Measured", "Rule", "Open"
 """Evidence of an entry: measured, excluded by a rule, or not ruled out at all (budget, void trials) and said so."""
+NO_SMALLER, OUTSIDE, REST = "no smaller plan", "outside the search", "further candidates"
+"""What stands in place of a candidate in the entries that speak of several."""
+MOST = 64
+"""Entries that a run's status holds."""
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What is proven: no plan with fewer accelerators than ``gpus`` brings what is required."""
+
+    required: Requirement
+    gpus: int
+    slo: Slo
+    per_replica: int
+    """Accelerators of a candidate that a rule left without a serving."""
+    allowed: str = ""
+    """What the search was allowed to try, in words; empty: not said."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one replica of a smaller plan would have to do."""
+
+    needed_rps: float
+    slo: Slo
+
 
 Ruling = tuple[str, str]
 
 
-def proof(
-    standings: Sequence[Standing], *, demand_rps: float, proposed_gpus: int, default_per_replica: int
-) -> tuple[Alternative, ...]:
-    """Entries for every candidate, in order, at most 64. ``default_per_replica``: of candidates that a rule left
-    without a serving.
-    """
-    entries = []
+def proof(standings: Sequence[Standing], claim: Claim) -> tuple[Alternative, ...]:
+    """Entries for every candidate, in order, then what holds for several; at most MOST."""
+    entries, without = [], []
     for standing in standings:
-        per_replica = standing.gpus_per_replica or default_per_replica
-        replicas = gpus.most_replicas_below(proposed_gpus, per_replica)
+        replicas = gpus.most_replicas_below(claim.gpus, standing.gpus_per_replica or claim.per_replica)
         if replicas:
-            text, evidence = _ruling(standing, demand_rps, replicas)
-            entries.append(
-                Alternative(
-                    candidate=standing.candidate.id,
-                    replicas=replicas,
-                    gpus=replicas * per_replica,
-                    ruled_out_by=text[:1024],
-                    evidence=evidence,
-                )
-            )
-    if not entries:
-        text = (
-            f"one replica is the least that serves; no candidate has one with fewer than {proposed_gpus} accelerators"
-        )
-        entries.append(Alternative(candidate="none", replicas=0, gpus=0, ruled_out_by=text, evidence=RULE))
-    return tuple(entries[:64])
+            entries.append(_entry(standing, claim, replicas))
+        else:
+            without.append(standing.candidate.id)
+    rules = [_no_smaller(without, claim)] if without else []
+    rules += [_outside(claim)] if claim.allowed else []
+    return (*_cut(entries, MOST - len(rules)), *rules)
 
 
 def complete(entries: Sequence[Alternative]) -> bool:
@@ -51,50 +69,140 @@ def complete(entries: Sequence[Alternative]) -> bool:
     return all(entry.evidence != OPEN for entry in entries)
 
 
-def _ruling(standing: Standing, demand_rps: float, replicas: int) -> Ruling:
-    needed = demand_rps / replicas
-    special = _RULINGS.get(standing.outcome)
-    if special:
-        return special(standing, needed)
-    return _by_capacity(standing, needed)
+def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
+    per_replica = standing.gpus_per_replica or claim.per_replica
+    needed = gpus.needed_rate(claim.required, replicas)
+    text, evidence = _ruling(standing, claim, needed)
+    return Alternative(
+        candidate=standing.candidate.id,
+        replicas=replicas,
+        gpus=replicas * per_replica,
+        ruled_out_by=text[:1024],
+        evidence=evidence,
+        needed_rps=None if needed is None else quantity(needed),
+        shown_rps=quantity(standing.rate_rps) if standing.rate_rps > 0 else None,
+    )
 
 
-def _by_capacity(standing: Standing, needed: float) -> Ruling:
+def _ruling(standing: Standing, claim: Claim, needed: float | None) -> Ruling:
+    if needed is None:
+        spare = claim.required.spare_replicas
+        return f"no replica would carry the demand: spec.sizing.spareReplicas asks for {spare} more than do", RULE
+    special = _RULINGS.get(standing.outcome, _by_capacity)
+    return special(standing, _Asked(needed, claim.slo))
+
+
+def _no_smaller(names: Sequence[str], claim: Claim) -> Alternative:
+    text = (
+        f"one replica is the least that serves, and one replica of {', '.join(names)} has no fewer than "
+        f"{claim.gpus} accelerators"
+    )
+    return _rule(NO_SMALLER, text)
+
+
+def _outside(claim: Claim) -> Alternative:
+    return _rule(OUTSIDE, f"spec.search allows {claim.allowed}: nothing else was considered")
+
+
+def _rule(what: str, text: str) -> Alternative:
+    return Alternative(candidate=what, replicas=0, gpus=0, ruled_out_by=text[:1024], evidence=RULE)
+
+
+def _cut(entries: list[Alternative], room: int) -> list[Alternative]:
+    """At most ``room`` entries: those by rule go together into one, and what still does not fit is Open and said."""
+    if len(entries) <= room:
+        return entries
+    ruled = [one for one in entries if one.evidence == RULE]
+    kept = [one for one in entries if one.evidence != RULE]
+    together = _rule(REST, "; ".join(f"{one.candidate}: {one.ruled_out_by}" for one in ruled))
+    kept += [together] if ruled else []
+    if len(kept) <= room:
+        return kept
+    left = len(kept) - room + 1
+    text = f"{left} further entries do not fit the status; narrow spec.search"
+    return [*kept[: room - 1], _rule(REST, text).model_copy(update={"evidence": OPEN})]
+
+
+def _by_capacity(standing: Standing, asked: _Asked) -> Ruling:
+    needed = asked.needed_rps
     if standing.lost:
         return f"{standing.lost}; {needed:.3f} requests/s per replica are needed", MEASURED
     rate, capacity = standing.rate_rps, standing.capacity
     kind = "certified" if standing.certified else "measured lower bound"
+    if rate * (1 + _SAME) >= needed:
+        text = f"carries {rate:.3f} of the {needed:.3f} requests/s needed per replica ({kind}), but was not certified"
+        return text, OPEN
     error = f", capacity {capacity.rate_rps:.3f} ± {capacity.standard_error:.0%}" if capacity else ""
-    if rate * (1 + 1e-9) < needed:
-        short = f"{(1 - rate / needed):.0%} short"
-        return f"needs {needed:.3f} requests/s per replica, {kind} {rate:.3f} ({short}{error})", MEASURED
-    return f"carries {rate:.3f} of the {needed:.3f} requests/s needed per replica ({kind}), but was not certified", OPEN
+    text = f"needs {needed:.3f} requests/s per replica, {kind} {rate:.3f} ({1 - rate / needed:.0%} short{error})"
+    if _ceiling(standing) >= needed:
+        text += ": its error leaves room for that, but no measurement shows it"
+    miss = _lowest_miss(standing, asked.slo)
+    return f"{text}; {miss}" if miss else text, MEASURED
 
 
-def _missed(standing: Standing, needed: float) -> Ruling:
-    worst = _worst(standing)
-    return f"misses the limits at every rate tried{worst}; {needed:.3f} requests/s per replica are needed", MEASURED
+def _ceiling(standing: Standing) -> float:
+    """The most that one replica may sustain by what was measured: two standard errors above the capacity, never above
+    the saturation; infinite where neither is known.
+    """
+    report, capacity = standing.report, standing.capacity
+    saturation = report.saturation.rps if report and report.saturation else math.inf
+    if capacity is None or capacity.bound == "AtLeast":
+        return saturation
+    return min(saturation, capacity.rate_rps * math.exp(2 * capacity.standard_error))
 
 
-def _worst(standing: Standing) -> str:
-    probes = standing.report.probes if standing.report else ()
-    lowest = min(probes, key=lambda probe: probe.rate_rps, default=None)
+def _missed(standing: Standing, asked: _Asked) -> Ruling:
+    lowest = min(_probes(standing), key=lambda probe: probe.rate_rps, default=None)
     if lowest is None:
-        return f" ({standing.reason})" if standing.reason else ""
-    metric = max(lowest.violations, key=lambda name: lowest.violations[name], default=None)
-    if metric is None:
-        return ""
-    return f": {lowest.violations[metric]:.1%} of requests above the {metric} limit at {lowest.rate_rps:.3f} requests/s"
+        told = f" ({standing.reason})" if standing.reason else ""
+        return (
+            f"misses the limits at any rate{told}; {asked.needed_rps:.3f} requests/s per replica are needed",
+            MEASURED,
+        )
+    told = f"misses the limits at every rate tried: {_violation(lowest, asked.slo)}"
+    if asked.needed_rps < lowest.rate_rps * (1 - _SAME):
+        return f"{told}; the {asked.needed_rps:.3f} needed per replica was not tried", OPEN
+    return f"{told}; {asked.needed_rps:.3f} requests/s per replica are needed", MEASURED
 
 
-def _cannot_beat(standing: Standing, needed: float) -> Ruling:
-    bar = standing.bar_rps
-    if bar is None or bar <= needed * 1.001:
+def _probes(standing: Standing) -> tuple[Probe, ...]:
+    reports = (standing.report, standing.certification)
+    return tuple(probe for report in reports if report for probe in report.probes)
+
+
+def _lowest_miss(standing: Standing, slo: Slo) -> str:
+    """The lowest rate at which a limit was missed, in words; empty where none was."""
+    missed = [probe for probe in _probes(standing) if not stats.holds(probe, slo)]
+    lowest = min(missed, key=lambda probe: probe.rate_rps, default=None)
+    return _violation(lowest, slo) if lowest else ""
+
+
+def _violation(probe: Probe, slo: Slo) -> str:
+    limits = slo.limits()
+    known = [name for name in limits if name in probe.violations]
+    if not known:
+        return f"overload at {probe.rate_rps:.3f} requests/s"
+    metric = max(known, key=lambda name: probe.violations[name])
+    value = probe.p_ms.get(metric, -1.0)
+    shown = f"p{slo.percentile} {value:.4g} ms" if value >= 0 else f"p{slo.percentile} failed"
+    return (
+        f"{probe.violations[metric]:.1%} of requests above the {metric} limit of {limits[metric]:g} ms "
+        f"({shown}) at {probe.rate_rps:.3f} requests/s"
+    )
+
+
+def _cannot_beat(standing: Standing, asked: _Asked) -> Ruling:
+    needed, bar = asked.needed_rps, standing.bar_rps
+    if bar is not None and bar <= needed * 1.001:
         return f"stopped early: cannot reach {needed:.3f} requests/s per replica ({standing.reason})", MEASURED
+    if standing.report is not None and _ceiling(standing) < needed:
+        return f"cannot reach {needed:.3f} requests/s per replica: at most {_ceiling(standing):.3f} was shown", MEASURED
+    if bar is None:
+        return f"{standing.reason}; {needed:.3f} requests/s per replica would do and was not measured", OPEN
     return f"stopped early against {bar:.3f} requests/s per replica; {needed:.3f} would do and was not measured", OPEN
 
 
-def _quality(standing: Standing, _: float) -> Ruling:
+def _quality(standing: Standing, _: _Asked) -> Ruling:
     verdict = standing.quality
     if verdict is None:
         return f"{standing.outcome}: {standing.reason}", MEASURED
@@ -108,19 +216,19 @@ def _quality(standing: Standing, _: float) -> Ruling:
     )
 
 
-def _failed(standing: Standing, _: float) -> Ruling:
+def _failed(standing: Standing, _: _Asked) -> Ruling:
     return f"{standing.outcome}: {standing.reason}", MEASURED
 
 
-def _excluded(standing: Standing, _: float) -> Ruling:
+def _excluded(standing: Standing, _: _Asked) -> Ruling:
     return standing.reason, RULE
 
 
-def _open(standing: Standing, _: float) -> Ruling:
+def _open(standing: Standing, _: _Asked) -> Ruling:
     return standing.reason or "not measured: the search ended before its trial", OPEN
 
 
-_RULINGS: dict[str, Callable[[Standing, float], Ruling]] = {
+_RULINGS: dict[str, Callable[[Standing, _Asked], Ruling]] = {
     "MissedSLO": _missed,
     "CannotBeat": _cannot_beat,
     "FailedQuality": _quality,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from rightsizer_jobs.contract import Probe, Slo
 from rightsizer_operator.sizing import gpus
+from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import AS_IS, Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A candidate at the size that carries the demand."""
+    """A candidate at the size that carries the demand with its headroom, spare replicas included."""
 
     standing: Standing
     replicas: int
@@ -23,9 +24,9 @@ class Plan:
         return self.standing.candidate.id
 
 
-def plan_of(standing: Standing, demand_rps: float) -> Plan:
+def plan_of(standing: Standing, required: Requirement) -> Plan:
     """The size for the demand at the candidate's rate; the rate must be above zero."""
-    replicas = gpus.replicas_for(demand_rps, standing.rate_rps)
+    replicas = gpus.replicas_for(required, standing.rate_rps)
     return Plan(standing, replicas, replicas * standing.gpus_per_replica)
 
 
@@ -51,9 +52,11 @@ def latency_slack(standing: Standing, slo: Slo) -> float:
     return min((1 - value / limit if value >= 0 else -1.0 for value, limit in values), default=-1.0)
 
 
-def ranked(standings: Sequence[Standing], demand_rps: float, slo: Slo, price: float | None = None) -> tuple[Plan, ...]:
+def ranked(
+    standings: Sequence[Standing], required: Requirement, slo: Slo, price: float | None = None
+) -> tuple[Plan, ...]:
     """Every feasible candidate at its size, best first. ``price``: of one accelerator hour; None leaves cost out."""
-    plans = [(index, plan_of(standing, demand_rps)) for index, standing in enumerate(standings) if standing.feasible]
+    plans = [(index, plan_of(standing, required)) for index, standing in enumerate(standings) if standing.feasible]
 
     def key(entry: tuple[int, Plan]) -> tuple[int, float, bool, float, int]:
         index, plan = entry

@@ -13,6 +13,7 @@ from rightsizer_operator.sizing.estimate import tables
 from rightsizer_operator.sizing.estimate.memory import Configuration
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 from rightsizer_operator.sizing.estimate.tables import Efficiencies, GpuFacts
+from rightsizer_operator.sizing.gpus import Requirement
 
 INTEGERS = ("INT8", "INT8W8A16", "INT4")
 GROUP = 128
@@ -55,6 +56,12 @@ class Question:
     most_gpus: int
     gpu_hourly: str | None
     efficiencies: dict[str, Efficiencies] | None = None
+    headroom_percent: float = 0.0
+    spare_replicas: int = 0
+
+    @property
+    def required(self) -> Requirement:
+        return Requirement(self.demand_rps, self.headroom_percent, self.spare_replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,8 @@ def question(
         most_gpus=search.max_gpus_per_replica,
         gpu_hourly=gpu_hourly,
         efficiencies=efficiencies,
+        headroom_percent=spec.sizing.headroom_percent,
+        spare_replicas=spec.sizing.spare_replicas,
     )
 
 

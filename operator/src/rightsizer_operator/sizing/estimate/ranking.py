@@ -147,13 +147,13 @@ def _by_simulation(asked: Question, engine: _Engine, quick: Planned) -> Planned:
             choice=engine.choice, method="Simulation", room=engine.room, alone_ms=engine.alone.latencies_ms,
             reason=f"misses the limits at {quick.rate_rps / 20:.3g} requests/s already",
         )  # fmt: skip
-    replicas = gpus.replicas_for(asked.demand_rps, found.rate_rps)
+    replicas = gpus.replicas_for(asked.required, found.rate_rps)
     at_demand = capacity.simulate(engine.clock, engine.limits, asked, asked.demand_rps / replicas)
     return _plan(asked, engine, "Simulation", found.rate_rps, at_demand.latencies_ms)
 
 
 def _plan(asked: Question, engine: _Engine, method: str, rate: float, latencies: dict[str, float]) -> Planned:
-    replicas = gpus.replicas_for(asked.demand_rps, rate)
+    replicas = gpus.replicas_for(asked.required, rate)
     total = replicas * engine.choice.parallelism
     hourly = cost.per_hour(total, asked.gpu_hourly)
     return Planned(
