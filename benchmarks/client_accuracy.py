@@ -20,11 +20,12 @@ import uvloop
 from benchmarks.occasion import heading
 from rightsizer_jobs.contract import Slo
 from rightsizer_jobs.loadgen.arrivals import schedule
-from rightsizer_jobs.loadgen.client import complete, open_session
+from rightsizer_jobs.loadgen.client import complete
 from rightsizer_jobs.loadgen.health import Watchman, believe
 from rightsizer_jobs.loadgen.load import Run, open_loop
 from rightsizer_jobs.loadgen.metrics import percentile
 from rightsizer_jobs.loadgen.prompts import PromptBook
+from rightsizer_jobs.wire.session import Session
 
 POINTS = ((20, 16), (100, 16), (300, 16), (600, 16), (1500, 16), (20, 200), (40, 200))
 FIRST_S, STEP_S = 0.050, 0.010
@@ -124,7 +125,7 @@ class IndexedBook:
 async def measure(url: str, rate: float, tokens: int, seconds: float) -> str:
     book = IndexedBook(tokens)
     bodies = [book.body(index) for index in range(round(rate * (seconds + 8)) + 200)]
-    async with open_session() as session:
+    async with Session() as session:
 
         async def send(index, arrive):
             return await complete(session, url, bodies[index], timeout_s=30, arrive=arrive)
@@ -140,8 +141,8 @@ async def measure(url: str, rate: float, tokens: int, seconds: float) -> str:
                 watch=lambda _: "",
             )
         cpu = (time.process_time() - before) / (seconds + 2)
-        async with session.get(url.rsplit("/v1", 1)[0] + "/log") as response:
-            log = {int(key): Truth(*value) for key, value in json.loads(await response.text()).items()}
+        answer = await session.get(url.rsplit("/v1", 1)[0] + "/log", timeout_s=30)
+        log = {int(key): Truth(*value) for key, value in json.loads(answer.body).items()}
     return row(run, log, watchman, rate, tokens, cpu)
 
 
@@ -200,7 +201,7 @@ def main() -> None:
     )
     try:
         port = int(server.stdout.readline())
-        print(heading("rightsizer-jobs", "aiohttp", "uvloop"))
+        print(heading("rightsizer-jobs", "uvloop"))
         print(
             "error in ms at p50/p95/p99; TTFT from the send; chunk: arrival minus the server's write; "
             "own: the server's pacing error\n"

@@ -18,23 +18,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, poisson_gaps
-from rightsizer_jobs.loadgen.client import HEADERS, complete
+from rightsizer_jobs.loadgen.client import complete
 from rightsizer_jobs.loadgen.load import CUT, closed_loop, until
 from rightsizer_jobs.loadgen.metrics import Window, itl, percentile, shown, ttft
 from rightsizer_jobs.loadgen.prompts import PromptBook
 from rightsizer_jobs.loadgen.records import Exchange, Record
+from rightsizer_jobs.wire.session import Session
 
 TIMEOUT_S = 60.0
 LINE_EVERY_S = 10.0
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session() -> Session:
     """A new connection for each request: a Service spreads connections, not requests, and replicas come and go."""
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None), headers=HEADERS)
+    return Session(keep=False)
 
 
 @dataclass
@@ -67,7 +65,7 @@ def _p95(metric: Callable[[Record], list[float]], records: Sequence[Record]) -> 
 class Traffic:
     """Requests at a rate until told to stop."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, book: PromptBook, nonce: int) -> None:
+    def __init__(self, session: Session, url: str, book: PromptBook, nonce: int) -> None:
         self._session, self._url, self._book, self._nonce = session, f"{url}/v1/completions", book, nonce
         self._interval = Interval(time.monotonic())
         self._flying: set[asyncio.Task[None]] = set()

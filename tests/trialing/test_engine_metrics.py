@@ -6,7 +6,7 @@ from rightsizer_jobs.contract import Endpoint
 from rightsizer_jobs.engines import connect
 from rightsizer_jobs.engines.engine import first_of, read_prometheus
 from rightsizer_jobs.engines.vllm import NAMES
-from rightsizer_jobs.loadgen.client import open_session
+from rightsizer_jobs.wire.session import Session
 
 TEXT = """
 # HELP vllm:num_requests_running Number of requests.
@@ -38,7 +38,7 @@ def test_a_renamed_metric_is_found_by_its_former_name_and_a_missing_one_is_none(
 @pytest.mark.parametrize("engine", ["VLLM", "TensorRTLLM"])
 async def test_both_engines_are_read_and_ready(start_engine, engine):
     running = await start_engine()
-    async with open_session() as session:
+    async with Session() as session:
         seen = connect(session, Endpoint(engine=engine, base_url=running.base_url, served_model_name="m"))
         assert (await seen.health()).ready
         assert (await seen.sample()).process_start == 1000.0
@@ -46,7 +46,7 @@ async def test_both_engines_are_read_and_ready(start_engine, engine):
 
 
 async def test_what_nobody_listens_to_is_refused_and_has_no_figures(unused_tcp_port):
-    async with open_session() as session:
+    async with Session() as session:
         url = f"http://127.0.0.1:{unused_tcp_port}"
         seen = connect(session, Endpoint(engine="VLLM", base_url=url, served_model_name="m"))
         health, sample = await seen.health(), await seen.sample()

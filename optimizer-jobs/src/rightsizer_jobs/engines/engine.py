@@ -6,10 +6,14 @@ Plain GETs that never wait long and never raise for a missing figure.
 from dataclasses import dataclass
 from typing import Protocol
 
-import aiohttp
+from rightsizer_jobs.wire.session import Session, Unreachable
 
 ANSWER_S = 5.0
 """Longest wait for /health, /v1/models and metrics; a busy engine answers them within milliseconds."""
+
+
+UNANSWERED = (ConnectionError, TimeoutError, ValueError)
+"""What a GET raises when no answer, or none that can be read, came in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Engine(Protocol):
 class Served:
     """GETs against one base URL."""
 
-    session: aiohttp.ClientSession
+    session: Session
     base_url: str
     served_model_name: str
 
@@ -60,18 +64,17 @@ class Served:
         return f"{self.base_url.rstrip('/')}/v1/completions"
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Status and text; raises aiohttp.ClientError or TimeoutError."""
-        limit = aiohttp.ClientTimeout(total=ANSWER_S)
-        async with self.session.get(f"{self.base_url.rstrip('/')}{path}", timeout=limit) as response:
-            return response.status, await response.text()
+        """Status and text; raises what UNANSWERED names."""
+        answer = await self.session.get(f"{self.base_url.rstrip('/')}{path}", timeout_s=ANSWER_S)
+        return answer.status, answer.text
 
     async def health_of(self, path: str) -> Health:
         """Whether ``path`` answers 200."""
         try:
             status, _ = await self.get(path)
-        except aiohttp.ClientConnectorError as error:
-            return Health(False, f"connection refused: {error.os_error.strerror or error}", refused=True)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except Unreachable as error:
+            return Health(False, f"connection refused: {error}", refused=True)
+        except UNANSWERED as error:
             return Health(False, f"{path}: {type(error).__name__} {error}".strip())
         return Health(status == 200, "" if status == 200 else f"{path}: HTTP {status}")
 
@@ -79,7 +82,7 @@ class Served:
         """Prometheus samples summed over labels, by name; empty where there are none."""
         try:
             status, text = await self.get(path)
-        except (aiohttp.ClientError, TimeoutError):
+        except UNANSWERED:
             return {}
         return read_prometheus(text) if status == 200 else {}
 

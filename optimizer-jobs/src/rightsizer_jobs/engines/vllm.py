@@ -6,9 +6,7 @@ Metric names with their former ones: vLLM renames and removes them.
 import json
 from dataclasses import dataclass
 
-import aiohttp
-
-from rightsizer_jobs.engines.engine import Health, Sample, Served, first_of
+from rightsizer_jobs.engines.engine import UNANSWERED, Health, Sample, Served, first_of
 
 NAMES: dict[str, tuple[str, ...]] = {
     "process_start": ("process_start_time_seconds",),
@@ -32,7 +30,7 @@ class VLLM(Served):
         try:
             status, text = await self.get("/v1/models")
             names = [str(model["id"]) for model in json.loads(text)["data"]] if status == 200 else []
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        except (*UNANSWERED, KeyError, TypeError) as error:
             return Health(False, f"/v1/models: {type(error).__name__} {error}")
         if self.served_model_name in names:
             return Health(True)

@@ -6,15 +6,15 @@ that looking often does not make a wrong verdict likelier than stated (docs/ques
 """
 
 import asyncio
+import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-
 from rightsizer_jobs.contract import Answers
 from rightsizer_jobs.quality.questions import Question, Questions
 from rightsizer_jobs.stats import INTERIM_CONFIDENCE_PERCENT, QualityVerdict, encode_answers, quality_verdict
+from rightsizer_jobs.wire.session import Session
 
 TOP = 20
 """The most log-probabilities vLLM gives by default (--max-logprobs); TensorRT-LLM gives as many."""
@@ -104,9 +104,7 @@ async def _in_parallel(block: Sequence[Question], chooser: Chooser, concurrency:
     return [task.result() for task in tasks]
 
 
-def http_chooser(
-    session: aiohttp.ClientSession, urls: Sequence[str], served_model_name: str, *, timeout_s: float
-) -> Chooser:
+def http_chooser(session: Session, urls: Sequence[str], served_model_name: str, *, timeout_s: float) -> Chooser:
     """Choose by /v1/completions, round robin over the urls."""
     turn = iter(range(1 << 62))
 
@@ -119,16 +117,14 @@ def http_chooser(
             "logprobs": TOP,
         }
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                session.post(urls[next(turn) % len(urls)], json=body) as response,
-            ):
-                text = await response.text()
-                if response.status != 200:
-                    raise ScoringFailed(f"question {question.id}: HTTP {response.status}: {text[:160]}")
-                return choose(_likely(await response.json(content_type=None)), question.choices)
-        except (aiohttp.ClientError, TimeoutError) as error:
+            url = urls[next(turn) % len(urls)]
+            answer = await session.post(url, json.dumps(body).encode(), timeout_s=timeout_s)
+        except (ConnectionError, TimeoutError, ValueError) as error:
             raise ScoringFailed(f"question {question.id}: {type(error).__name__} {error}".strip()) from error
+        if answer.status != 200:
+            raise ScoringFailed(f"question {question.id}: HTTP {answer.status}: {answer.text[:160]}")
+        try:
+            return choose(_likely(json.loads(answer.body)), question.choices)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ScoringFailed(f"question {question.id}: the answer has no logprobs.top_logprobs") from error
 

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_jobs.engines import connect
 from rightsizer_jobs.engines.engine import Engine, Sample
@@ -21,6 +19,7 @@ from rightsizer_jobs.loadgen.load import Send
 from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
 from rightsizer_jobs.loadgen.records import Arrive, Exchange, Record, append_records
 from rightsizer_jobs.trial.findings import Findings, Stop
+from rightsizer_jobs.wire.session import Session
 
 LOG = logging.getLogger(__name__)
 SAMPLE_EVERY_S = 1.0
@@ -31,7 +30,7 @@ class Bench:
     """``runs`` counts the runs made, so that each has a nonce of its own in its prompts."""
 
     assignment: TrialAssignment
-    session: aiohttp.ClientSession
+    session: Session
     engines: tuple[Engine, ...]
     books: tuple[PromptBook, ...]
     findings: Findings
@@ -39,7 +38,7 @@ class Bench:
     _unwritable: bool = field(default=False, repr=False)
 
     @classmethod
-    def set_up(cls, assignment: TrialAssignment, session: aiohttp.ClientSession, findings: Findings) -> "Bench":
+    def set_up(cls, assignment: TrialAssignment, session: Session, findings: Findings) -> "Bench":
         """Raises prompts.ModelUnreadable where the model's config.json does not give the vocabulary."""
         vocabulary = vocabulary_size(assignment.model_path)
         books = tuple(

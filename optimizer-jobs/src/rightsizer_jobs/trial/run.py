@@ -8,13 +8,13 @@ import logging
 import signal
 
 from rightsizer_jobs.contract import TrialAssignment, TrialReport
-from rightsizer_jobs.loadgen.client import open_session
 from rightsizer_jobs.loadgen.prompts import ModelUnreadable
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial import search, steps
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.trial.probing import probe
+from rightsizer_jobs.wire.session import Session
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ async def run(assignment: TrialAssignment) -> TrialReport:
 async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
     """The end of the trial as a value."""
     try:
-        async with open_session() as session:
+        async with Session() as session:
             bench = Bench.set_up(assignment, session, findings)
             await steps.ready(bench)
             await steps.first_token(bench)

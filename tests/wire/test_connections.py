@@ -1,0 +1,159 @@
+"""Connections are kept and reused; one that the server closed while idle costs a second try, nothing else does."""
+
+import asyncio
+import socket
+
+import pytest
+
+from rightsizer_jobs.wire import session as sessions
+from rightsizer_jobs.wire.connection import ConnectionBroken
+from rightsizer_jobs.wire.http1 import ProtocolError
+from rightsizer_jobs.wire.session import Session, Unreachable
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def answer(body, writer, number):
+    writer.write(OK)
+
+
+async def test_requests_one_after_the_other_share_a_connection(serve):
+    server, url = await serve(answer)
+    async with Session() as session:
+        for _ in range(3):
+            assert (await session.get(url, timeout_s=20)).text == "ok"
+    assert (server.connections, len(server.heads)) == (1, 3)
+
+
+async def test_requests_at_once_have_connections_of_their_own_and_keep_them(serve):
+    server, url = await serve(answer)
+    async with Session() as session:
+        for _ in range(2):
+            await asyncio.gather(*(session.post(url, b"{}", timeout_s=20) for _ in range(4)))
+    assert 2 <= server.connections <= 4 and len(server.heads) == 8
+
+
+async def test_a_session_may_be_told_to_keep_nothing(serve):
+    server, url = await serve(answer)
+    async with Session(keep=False) as session:
+        await session.get(url, timeout_s=20)
+        await session.get(url, timeout_s=20)
+    assert server.connections == 2
+
+
+async def test_a_connection_closed_while_idle_is_not_used_again(serve):
+    server, url = await serve(answer)
+    async with Session() as session:
+        await session.get(url, timeout_s=20)
+        await server.hang_up()
+        assert (await session.get(url, timeout_s=20)).status == 200
+    assert server.connections == 2
+
+
+async def test_a_request_that_meets_a_closing_kept_connection_is_sent_once_more(serve):
+    """The server closes just as the second request leaves: it may not have seen it."""
+
+    async def close_at_the_second(body, writer, number):
+        if number == 2:
+            writer.close()
+        else:
+            writer.write(OK)
+
+    server, url = await serve(close_at_the_second)
+    async with Session() as session:
+        await session.get(url, timeout_s=20)
+        assert (await session.get(url, timeout_s=20)).status == 200
+    assert (server.connections, len(server.heads)) == (2, 3)
+
+
+async def test_a_fresh_connection_that_is_closed_is_broken_and_not_tried_again(serve):
+    async def close(body, writer, number):
+        writer.close()
+
+    server, url = await serve(close)
+    async with Session() as session:
+        with pytest.raises(ConnectionBroken) as caught:
+            await session.get(url, timeout_s=20)
+    assert caught.value.unanswered and server.connections == 1
+
+
+async def test_an_answer_that_has_begun_is_never_asked_for_again(serve):
+    async def begin(body, writer, number):
+        writer.write(OK if number == 1 else OK[:-1])
+        if number == 2:
+            writer.close()
+
+    server, url = await serve(begin)
+    async with Session() as session:
+        await session.get(url, timeout_s=20)
+        with pytest.raises(ConnectionBroken, match="within its answer"):
+            await session.get(url, timeout_s=20)
+    assert len(server.heads) == 2
+
+
+async def test_a_connection_that_idled_too_long_is_given_up(serve, monkeypatch):
+    server, url = await serve(answer)
+    monkeypatch.setattr(sessions, "IDLE_NS", 0)
+    async with Session() as session:
+        await session.get(url, timeout_s=20)
+        await session.get(url, timeout_s=20)
+    assert server.connections == 2
+
+
+async def test_a_late_answer_is_a_time_out_and_its_connection_is_cut(serve):
+    async def never(body, writer, number):
+        pass
+
+    server, url = await serve(never)
+    async with Session() as session:
+        with pytest.raises(TimeoutError):
+            await session.get(url, timeout_s=0.05)
+        await asyncio.wait_for(server.left.wait(), 20)
+
+
+async def test_nobody_listening_is_unreachable(unused_tcp_port):
+    async with Session() as session:
+        with pytest.raises(Unreachable, match="refused"):
+            await session.get(f"http://127.0.0.1:{unused_tcp_port}", timeout_s=20)
+
+
+async def test_an_answer_larger_than_allowed_is_refused(serve, monkeypatch):
+    monkeypatch.setattr(sessions, "ANSWER_LIMIT", 1)
+    _, url = await serve(answer)
+    async with Session() as session:
+        with pytest.raises(ValueError, match="longer than 1 bytes"):
+            await session.get(url, timeout_s=20)
+
+
+async def test_what_is_no_http_is_refused(serve):
+    async def shout(body, writer, number):
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+
+    _, url = await serve(shout)
+    async with Session() as session:
+        with pytest.raises(ProtocolError):
+            await session.get(url, timeout_s=20)
+
+
+@pytest.mark.parametrize("url", ["https://x", "ftp://x", "http://", "http://a b/", "http://x/\r\nEvil: 1"])
+async def test_only_plain_http_addresses_are_taken(url):
+    async with Session() as session:
+        with pytest.raises(ValueError):
+            await session.get(url, timeout_s=20)
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
+async def test_an_ipv6_address_is_reached_and_named_in_the_request(serve):
+    server, url = await serve(answer, "::1")
+    async with Session() as session:
+        assert (await session.get(f"{url}/v1/models", timeout_s=20)).status == 200
+    assert server.heads[0].startswith(b"GET /v1/models HTTP/1.1\r\nHost: [::1]:")
