@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         return progress.fail("interrupted; `make demo` goes on from here, `make demo-down` removes everything")
     except (TimeoutError, Failed, RuntimeError, PermissionError, subprocess.CalledProcessError) as error:
         return progress.fail(f"{error}\n`make demo` goes on from here, `make demo-down` removes everything")
+    for line in story.compared(result):
+        shown.say(line)
     shown.say(story.conclusion(result))
     return 0
 

@@ -238,6 +238,19 @@ def take_down(cluster: Own | Given) -> None:
     setting.clear(setting.Place(folder=FOLDER))
 
 
+def compared(result: Object) -> list[str]:
+    """Each lever's closed-loop throughput beside the configuration as found, where both were measured."""
+    found, *others = result["ladder"] or [{}]
+    base = found.get("saturationRps")
+    tokens = result["targets"]["outputTokens"]
+    return [
+        f"{rung['lever']}: {rung['saturationRps']['value'] * tokens:.0f} output tokens/s in a closed loop, "
+        f"as found {base['value'] * tokens:.0f}: {rung['saturationRps']['value'] / base['value']:.2f} times"
+        for rung in others
+        if base and rung.get("saturationRps")
+    ]
+
+
 def conclusion(result: Object) -> str:
     """One sentence from the result document: whatever was measured, fewer accelerators or not."""
     decision, before, after = result["decision"], result["before"], result.get("after")

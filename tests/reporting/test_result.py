@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from e2e.demo import story
 from rightsizer_cli import levers, outcome, tables
 from rightsizer_cli import result as documents
 from rightsizer_cli.assemble import assembled
@@ -48,6 +49,22 @@ def test_cost_follows_from_price_demand_and_measured_rate(result: Result) -> Non
     )
     assert int8.times_as_is is not None
     assert int8.times_as_is.value == pytest.approx(int8.capacity_rps.value / as_is.capacity_rps.value)
+
+
+def test_a_rung_says_what_saturates_it(result: Result) -> None:
+    (as_is, int8, *_) = result.ladder
+    assert as_is.saturation_rps is not None
+    assert int8.saturation_rps is not None
+    assert (as_is.saturation_rps.value, int8.saturation_rps.value) == (1.782, 3.17)
+    assert int8.saturation_rps.evidence == "Measured"
+
+
+def test_the_demo_compares_closed_loops_only_where_both_were_measured(result: Result) -> None:
+    document = result.wire()
+    lines = story.compared(document)
+    assert lines[0] == ("INT8 weights and activations: 666 output tokens/s in a closed loop, as found 374: 1.78 times")
+    document["ladder"][0].pop("saturationRps")
+    assert story.compared(document) == []
 
 
 def test_the_api_is_charged_for_input_and_output(result: Result) -> None:

@@ -109,6 +109,8 @@ class Rung(Document):
     capacity_rps: Figure | None = None
     times_as_is: Figure | None = None
     """Capacity of one accelerator against that of the configuration as found."""
+    saturation_rps: Figure | None = None
+    """Closed loop, one replica: the throughput that no open loop exceeds."""
     drop_points: Figure | None = None
     cost_per_million_tokens_at_capacity: Figure | None = None
     outcome: str

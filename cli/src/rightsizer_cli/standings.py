@@ -27,6 +27,7 @@ def _rung(run: Run, candidate: Candidate, base: Figure | None, winner: str) -> r
         lever=levers.lever(candidate),
         capacity_rps=capacity,
         times_as_is=_times(capacity, base, found_per_gpu / (per_gpu or 1)),
+        saturation_rps=_measured(entry.saturation_rps),
         drop_points=_drop(entry),
         cost_per_million_tokens_at_capacity=money.at_capacity(run.inputs, capacity, per_gpu),
         outcome=entry.outcome,
@@ -45,6 +46,10 @@ def _times(capacity: Figure | None, base: Figure | None, scale: float) -> Figure
         low=low / (base.high or base.value) * scale,
         high=high / (base.low or base.value) * scale,
     )
+
+
+def _measured(quantity: str | None) -> Figure | None:
+    return None if quantity is None else Figure(value=number(quantity), evidence="Measured")
 
 
 def _drop(entry: CandidateStatus) -> Figure | None:

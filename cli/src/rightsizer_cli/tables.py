@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from rightsizer_cli.levers import in_words
 from rightsizer_cli.plain import table, visible
 from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side, Targets
+from rightsizer_operator.sizing.figures import counted
 
 Cell = Callable[[Side], str]
 
@@ -75,7 +76,7 @@ def _side_rows(result: Result) -> list[tuple[str, Cell]]:
     unit = f" {visible(result.cost.currency)}" if result.cost else ""
     return [
         ("configuration", lambda side: visible(f"{side.candidate} ({configured(side)})")),
-        ("accelerators", lambda side: f"{side.gpus} on {side.replicas} replicas"),
+        ("accelerators", lambda side: f"{side.gpus} on {counted(side.replicas, 'replica')}"),
         ("rate of one replica", _rate),
         *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
         ("utilisation at the demand", lambda side: figure(side.utilisation_percent, " %")),

@@ -6,6 +6,7 @@ from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, signed, table
 from rightsizer_cli.result import Certificate, Figure, Result, Side
 from rightsizer_cli.tables import configured, load, number, price, stated
+from rightsizer_operator.sizing.figures import counted
 
 # --- head
 
@@ -114,7 +115,7 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
     percentile = result.targets.percentile
     rows: list[tuple[Child, list[Child]]] = [
         ("configuration", [_what(side) for side in shown]),
-        ("size", [f"{side.replicas} replicas, {side.gpus} accelerators" for side in shown]),
+        ("size", [f"{counted(side.replicas, 'replica')}, {counted(side.gpus, 'accelerator')}" for side in shown]),
         ("rate of one replica", [_rate(side) for side in shown]),
         ("latencies at", [_at(side) for side in shown]),
     ]
