@@ -239,11 +239,12 @@ def test_tensorrt_llm_gets_the_same_service_in_its_own_words():
 
 
 def test_tensorrt_llm_settings_without_a_flag_travel_in_a_file():
-    found = a_baseline_of("/m", "--no-enable-prefix-caching", "--dtype", "bfloat16")
+    found = a_baseline_of("/m", "--no-enable-prefix-caching", "--dtype", "bfloat16", "--stream-interval", "32")
     serving = candidate(found, engine="TensorRTLLM", kv_cache="FP8")
     assert json.loads(serving.engine_config) == {
         "dtype": "bfloat16",
         "kv_cache_config": {"dtype": "fp8", "enable_block_reuse": False},
+        "stream_interval": 32,
     }
     assert flags_of(serving)["--config"] == ("/rightsizer/config/engine.yaml",)
 

@@ -39,6 +39,8 @@ class Behaviour:
     likely: Callable[[object], dict[str, float]] | None = None
     """Prompt of a question -> its likeliest tokens."""
     publish_metrics: bool = True
+    replayed: str = ""
+    """What /v1/models says it replays."""
     slow_down_after: int = 0
     slow_factor: float = 1.0
 
@@ -77,7 +79,9 @@ class FakeEngine:
         return web.Response()
 
     async def models(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": self.behaviour.served_model_name}]})
+        model = {"id": self.behaviour.served_model_name}
+        replayed = {"replayed": self.behaviour.replayed} if self.behaviour.replayed else {}
+        return web.json_response({"data": [model | replayed]})
 
     async def metrics(self, request: web.Request) -> web.Response:
         if not self.behaviour.publish_metrics:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from rightsizer_cli import __version__, levers, money, outcome, result, sides, standings
+from rightsizer_cli import __version__, levers, money, outcome, replay, result, sides, standings
 from rightsizer_cli.inputs import Run, parsed
 from rightsizer_cli.kubectl import Object, pick
 from rightsizer_cli.result import Side
@@ -23,6 +23,10 @@ T = TypeVar("T")
 def assembled(infdep: Object, run: Object) -> result.Result:
     """The whole result; raises Failure where the objects cannot be read."""
     found = parsed(infdep, run)
+    return replay.marked(_assembled(found), replay.statements(found))
+
+
+def _assembled(found: Run) -> result.Result:
     before, after = sides.before(found), sides.after(found)
     return result.Result(
         subject=_subject(found),

@@ -13,7 +13,7 @@ from rightsizer_operator.resource.base import camel
 
 SCHEMA: Literal["rightsizer.dev/result/v1"] = "rightsizer.dev/result/v1"
 
-Evidence = Literal["Measured", "Estimated", "Observed"]
+Evidence = Literal["Measured", "Replayed", "Estimated", "Observed"]
 State = Literal[
     "InProgress", "NothingBetter", "Exhausted", "Superseded", "Proposed", "Rewriting", "Applied", "RolledBack", "Failed"
 ]
@@ -159,7 +159,7 @@ class CandidateResult(Document):
     outcome: str
     verdict: str
     attempts: int
-    evidence: Literal["Measured", "Rule", "None"]
+    evidence: Literal["Measured", "Replayed", "Rule", "None"]
     log_tail: str = ""
 
 
@@ -255,6 +255,8 @@ class Result(Document):
     repeat: Repeat | None = None
     versions: Versions
     notes: tuple[str, ...] = ()
+    replayed: tuple[str, ...] = ()
+    """What the engines said they replay; empty: real engines. Where it is not, nothing is called measured."""
 
     def wire(self) -> dict[str, object]:
         """The document as written: camelCase, absent instead of null, except in latencies where null has a meaning."""

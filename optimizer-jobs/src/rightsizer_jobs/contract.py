@@ -17,6 +17,7 @@ CONTRACT_VERSION: Literal[1] = 1
 ASSIGNMENT_VARIABLE = "RIGHTSIZER_ASSIGNMENT"
 REPORT_LIMIT_BYTES = 4096
 REASON_LIMIT = 400
+REPLAYED_LIMIT = 200
 
 EngineKind = Literal["VLLM", "TensorRTLLM"]
 Metric = Literal["ttft", "itl", "tpot", "e2e"]
@@ -239,6 +240,11 @@ class TrialReport(Frozen):
     capacity: Capacity | None = None
     client: ClientHealth | None = None
     records: str | None = None
+    replayed: str | None = Field(
+        default=None,
+        max_length=REPLAYED_LIMIT,
+        description="what the engine says it replays; none: it is a real engine, as far as it tells",
+    )
 
 
 class CompressReport(Frozen):

@@ -42,7 +42,8 @@ def page(result: Result) -> str:
 
 
 _CLASSES = (
-    "Measured: by a trial in this cluster. Estimated: computed, not measured. Observed: seen on the pods that serve."
+    "Measured: by a trial in this cluster. Replayed: from engines that answer with recorded latencies. "
+    "Estimated: computed, not measured. Observed: seen on the pods that serve."
 )
 
 

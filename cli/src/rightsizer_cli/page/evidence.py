@@ -14,8 +14,8 @@ _LADDER = (
     "Cost is that of one replica at its capacity; all of it is put on output tokens."
 )
 _PROBES = (
-    "Every open-loop probe of one replica, Measured. Hollow: above the limit. Diamond: certification on a fresh start "
-    "with a new seed. Points on the upper edge lie above it."
+    "Every open-loop probe of one replica, {evidence}. Hollow: above the limit. Diamond: certification on a fresh "
+    "start with a new seed. Points on the upper edge lie above it."
 )
 
 
@@ -72,9 +72,13 @@ def latency(result: Result) -> Markup | None:
     ]
     return section(
         "Latency against rate",
-        tag("figure", *drawn, tag("figcaption", _PROBES, class_="small")),
+        tag("figure", *drawn, tag("figcaption", _PROBES.format(evidence=_evidence(result)), class_="small")),
         tag("details", tag("summary", "The probes as a table"), _probes(result)),
     )
+
+
+def _evidence(result: Result) -> str:
+    return "Replayed" if result.replayed else "Measured"
 
 
 def _probes(result: Result) -> Markup:

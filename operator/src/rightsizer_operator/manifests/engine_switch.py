@@ -36,7 +36,10 @@ TO_TENSORRT_LLM = {
 
 TO_VLLM = {theirs: ours for ours, theirs in TO_TENSORRT_LLM.items()}
 
-NUMBERS = frozenset({engine_flags.MAX_NUM_SEQS, "--max-num-batched-tokens", "--max-model-len"})
+STREAM_INTERVAL = "--stream-interval"
+"""Tokens a chunk carries: the same under both engines, in TensorRT-LLM's settings file."""
+
+NUMBERS = frozenset({engine_flags.MAX_NUM_SEQS, "--max-num-batched-tokens", "--max-model-len", STREAM_INTERVAL})
 """vLLM also takes 8k or auto; TensorRT-LLM takes plain integers."""
 
 VLLM_ONLY = frozenset({
@@ -104,6 +107,9 @@ def _to_tensorrt_llm(flag: Flag, config: Config) -> tuple[Flag, ...]:
         raise Excluded("TensorRTLLM: the flag --served-model-name with several names: it answers to one name only")
     if flag.name == "--no-enable-prefix-caching":
         config["kv_cache_config"] = {"enable_block_reuse": False}
+        return ()
+    if flag.name == STREAM_INTERVAL:
+        config["stream_interval"] = int("".join(flag.values))
         return ()
     if flag.name == "--dtype" and flag.values[:1] != ("auto",):
         config["dtype"] = "".join(flag.values)

@@ -8,7 +8,7 @@ from rightsizer_operator.resource.base import Quantity, Resource, Sentence, Whol
 from rightsizer_operator.resource.conditions import Condition
 from rightsizer_operator.resource.rules import Unique
 
-Evidence = Literal["Measured", "Estimated", "Observed"]
+Evidence = Literal["Measured", "Replayed", "Estimated", "Observed"]
 
 
 class Latencies(Resource):

@@ -7,11 +7,11 @@ Every figure that is shown carries its evidence class; what was not measured is 
 from dataclasses import dataclass
 
 from rightsizer_jobs import stats
-from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_jobs.contract import Probe, Slo, TrialReport
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import CandidateStatus, QualityResult
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration, Latencies
+from rightsizer_operator.resource.status import Configuration, Evidence, Latencies
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
@@ -71,6 +71,11 @@ def latencies(probe: Probe | None) -> Latencies | None:
     )
 
 
+def evidence_of(report: TrialReport) -> Evidence:
+    """Measured, unless the engine said that it replays recordings: then nothing about it is a measurement."""
+    return "Replayed" if report.replayed else "Measured"
+
+
 def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: int) -> Configuration:
     """A candidate at a number of replicas, with what was measured of it."""
     candidate, total = standing.candidate, replicas * standing.gpus_per_replica
@@ -92,8 +97,12 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
         cost_per_million_tokens=amount(cost.per_million_tokens(hourly, basis.demand_rps * tokens), 4),
         cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
         utilisation_percent=amount(100 * basis.demand_rps / (replicas * rate) if replicas and rate > 0 else None, 1),
+<<<<<<< HEAD
         headroom_percent=headroom(basis.demand_rps, replicas * rate),
         evidence="Measured" if standing.report else None,
+=======
+        evidence=evidence_of(standing.report) if standing.report else None,
+>>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
     )
 
 

@@ -17,6 +17,7 @@ from rightsizer_operator.sizing import gpus
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 
+<<<<<<< HEAD
 MEASURED, RULE, OPEN = "Measured", "Rule", "Open"
 """Evidence of an entry: measured, excluded by a rule, or not ruled out at all (budget, void trials) and said so."""
 NO_SMALLER, OUTSIDE, REST = "no smaller plan", "outside the search", "further candidates"
@@ -46,6 +47,11 @@ class _Asked:
     needed_rps: float
     slo: Slo
 
+=======
+MEASURED, REPLAYED, RULE, OPEN = "Measured", "Replayed", "Rule", "Open"
+"""Evidence of an entry: measured, answered by an engine that replays recordings, excluded by a rule, or not ruled out
+at all (budget, void trials) and said so."""
+>>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
 
 Ruling = tuple[str, str]
 
@@ -69,6 +75,7 @@ def complete(entries: Sequence[Alternative]) -> bool:
     return all(entry.evidence != OPEN for entry in entries)
 
 
+<<<<<<< HEAD
 def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
     per_replica = standing.gpus_per_replica or claim.per_replica
     needed = gpus.needed_rate(claim.required, replicas)
@@ -82,6 +89,13 @@ def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
         needed_rps=None if needed is None else quantity(needed),
         shown_rps=quantity(standing.rate_rps) if standing.rate_rps > 0 else None,
     )
+=======
+def _ruling(standing: Standing, demand_rps: float, replicas: int) -> Ruling:
+    needed = demand_rps / replicas
+    text, evidence = _RULINGS.get(standing.outcome, _by_capacity)(standing, needed)
+    replayed = evidence == MEASURED and standing.report is not None and standing.report.replayed
+    return text, REPLAYED if replayed else evidence
+>>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
 
 
 def _ruling(standing: Standing, claim: Claim, needed: float | None) -> Ruling:

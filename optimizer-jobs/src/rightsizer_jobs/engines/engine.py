@@ -3,6 +3,7 @@
 Plain GETs that never wait long and never raise for a missing figure.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +51,8 @@ class Engine(Protocol):
 
     async def sample(self) -> Sample: ...
 
+    async def replayed(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -77,6 +80,15 @@ class Served:
         except UNANSWERED as error:
             return Health(False, f"{path}: {type(error).__name__} {error}".strip())
         return Health(status == 200, "" if status == 200 else f"{path}: HTTP {status}")
+
+    async def replayed(self) -> str:
+        """What the engine says it replays instead of computing: a model entry's ``replayed``. Empty: nothing."""
+        try:
+            status, text = await self.get("/v1/models")
+            models = json.loads(text)["data"] if status == 200 else []
+            return next((str(model["replayed"]) for model in models if model.get("replayed")), "")
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError):
+            return ""
 
     async def metrics(self, path: str) -> dict[str, float]:
         """Prometheus samples summed over labels, by name; empty where there are none."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rightsizer_jobs.contract import (
     REASON_LIMIT,
+    REPLAYED_LIMIT,
     Answers,
     Capacity,
     ClientHealth,
@@ -42,6 +43,8 @@ class Findings:
     capacity: Capacity | None = None
     client: ClientHealth | None = None
     records: str | None = None
+    replayed: str = ""
+    """What an engine says it replays."""
 
     @property
     def elapsed_s(self) -> float:
@@ -70,6 +73,7 @@ class Findings:
             capacity=self.capacity and short_capacity(self.capacity),
             client=self.client,
             records=self.records,
+            replayed=self.replayed[:REPLAYED_LIMIT] or None,
         )
 
 

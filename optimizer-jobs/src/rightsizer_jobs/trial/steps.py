@@ -41,6 +41,7 @@ async def ready(bench: Bench) -> None:
                 raise Stop("EngineFailed", f"not ready within {limit:g} s: {health.problem}")
             await asyncio.sleep(POLL_S)
     findings.ready_s = findings.elapsed_s
+    findings.replayed = next(filter(None, [await engine.replayed() for engine in bench.engines]), "")
     findings.engine_starts = tuple([(await engine.sample()).process_start for engine in bench.engines])
     LOG.info("ready after %.1f s", findings.ready_s)
 
