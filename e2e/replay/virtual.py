@@ -20,6 +20,7 @@ class Played:
     """Records by schedule; ``stopped_ms``: when too many requests had no token, None where that never was."""
 
     records: tuple[Record, ...]
+    ended_ms: float = 0.0
     stopped_ms: float | None = None
 
 
@@ -30,9 +31,14 @@ def open_loop(
     return _Loop(curve, tokens).run(instants_ms, until_ms, most_unserved)
 
 
-def closed_loop(curve: Curve, *, concurrency: int, tokens: int, until_ms: float) -> tuple[Record, ...]:
-    """So many requests in flight until then; those that are still running are cut and count as failed."""
-    loop = _Loop(curve, tokens)
+def closed_loop(
+    curve: Curve, *, concurrency: int, tokens: int, until_ms: float, interval: int = 0
+) -> tuple[Record, ...]:
+    """So many requests in flight until then; those that are still running are cut and count as failed.
+
+    ``interval``: tokens of a chunk, whose instants are kept as well; 0 keeps the first and the last.
+    """
+    loop = _Loop(curve, tokens, interval)
     for _ in range(concurrency):
         loop.send(0.0)
     while (moment := loop.replica.next_ms()) is not None and moment < until_ms:
@@ -48,8 +54,8 @@ def latencies(curve: Curve, instants_ms: Sequence[float], tokens: int) -> list[t
     loop.run(instants_ms, instants_ms[-1] + 1, float("inf"))
     gaps = max(1, tokens - 1)
     return [
-        (loop.first[key] - sent, (loop.last[key] - loop.first[key]) / gaps, loop.last[key] - sent)
-        for key, sent in enumerate(loop.sent)
+        (chunks[0] - sent, (chunks[-1] - chunks[0]) / gaps, chunks[-1] - sent)
+        for sent, chunks in zip(loop.sent, loop.chunks, strict=True)
     ]
 
 
@@ -63,39 +69,43 @@ def poisson_ms(rate_rps: float, count: int, seed: int) -> list[float]:
 
 
 class _Loop:
-    def __init__(self, curve: Curve, tokens: int) -> None:
+    def __init__(self, curve: Curve, tokens: int, interval: int = 0) -> None:
         self.curve, self.tokens = curve, tokens
-        self.replica = Replica()
+        self.replica = Replica(interval=interval)
+        self.now_ms = 0.0
         self.sent: list[float] = []
-        self.first: dict[int, float] = {}
-        self.last: dict[int, float] = {}
+        self.chunks: list[list[float]] = []
+        self.ended: set[int] = set()
 
     def send(self, at_ms: float) -> None:
         self.replica.arrive(len(self.sent), self.curve, self.tokens)
         self.sent.append(at_ms)
+        self.chunks.append([])
 
     def take(self, event: Event) -> bool:
         """Whether a request has ended."""
-        self.first.setdefault(event.key, event.at_ms)
+        self.now_ms = event.at_ms
+        self.chunks[event.key].append(event.at_ms)
         if event.kind != "Last":
             return False
-        self.last[event.key] = event.at_ms
+        self.ended.add(event.key)
         return True
 
     def run(self, instants_ms: Sequence[float], until_ms: float, most_unserved: float) -> Played:
         counted = sum(instant < until_ms for instant in instants_ms)
-        awaited = counted
+        awaited, served = counted, 0
         for index, instant in enumerate(instants_ms):
             for event in self.replica.advance(instant):
+                served += not self.chunks[event.key]
                 awaited -= self.take(event) and event.key < counted
             if index >= counted and not awaited:
-                return Played(self.records())
+                break
             self.send(instant)
-            if len(self.sent) - len(self.first) > most_unserved:
-                return Played(self.records(cut=True), instant)
+            if len(self.sent) - served > most_unserved:
+                return Played(self.records(cut=True), instant, instant)
         while awaited and (following := self.replica.step()) is not None:
             awaited -= self.take(following) and following.key < counted
-        return Played(self.records())
+        return Played(self.records(), max(self.now_ms, until_ms))
 
     def records(self, *, cut: bool = False) -> tuple[Record, ...]:
         """``cut``: with those that have not ended, as failed ones."""
@@ -104,8 +114,8 @@ class _Loop:
     def _records(self, cut: bool) -> Iterator[Record]:
         for key, sent in enumerate(self.sent):
             at = round(sent * NANOSECONDS_IN_MS)
-            chunks = tuple(round(found[key] * NANOSECONDS_IN_MS) for found in (self.first, self.last) if key in found)
-            if key in self.last:
-                yield Record(key, at, self.tokens, Exchange(at, chunks[-min(2, self.tokens) :], self.tokens))
+            chunks = tuple(round(chunk * NANOSECONDS_IN_MS) for chunk in self.chunks[key])
+            if key in self.ended:
+                yield Record(key, at, self.tokens, Exchange(at, chunks, self.tokens))
             elif cut:
                 yield Record(key, at, self.tokens, Exchange(at, chunks, failure="cut: the run was stopped"))
