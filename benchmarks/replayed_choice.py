@@ -24,6 +24,7 @@ from e2e.replay.exhaustive import Capacities, Choice
 from e2e.replay.recordings import TABLE, BadRecordings, Curve, Curves, Lengths, Served
 from rightsizer_jobs.contract import Slo, TrialReport
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.sizing import verdicts
 from tests.phases import builders
 from tests.phases.village import Village
 
@@ -37,6 +38,7 @@ ALLOWED_REGRET = 0.02
 GPU = "nvidia.com/gpu"
 PRODUCTS = {"h100_sxm": "NVIDIA-H100-80GB-HBM3", "h200_sxm": "NVIDIA-H200"}
 PORT = 8000
+IMAGE = "docker.example/replay:1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,9 @@ def decide(family: Family, slo: Slo, demand_rps: float) -> Village:
         spec=spec_of(family, slo, demand_rps),
         target=target_of(found),
         nodes=[builders.merged(builders.a_node(), {"status": {"allocatable": {GPU: "64"}}})],
-        settings=builders.some_settings(engine_images=dict.fromkeys(("VLLM", "TensorRTLLM"), "docker.example/replay:1")),
+        settings=builders.some_settings(
+            engine_images=dict.fromkeys(("VLLM", "TensorRTLLM"), "docker.example/replay:1")
+        ),
     )
     by_name = {(one.engine, one.parallelism): curve for one, curve in family.curves.items()}
 
@@ -146,7 +150,11 @@ def target_of(served: Served) -> dict[str, Any]:
     limits = {GPU: tp, "memory": "64Gi"}
     split = 2 if words[0] == "vllm" else 1
     return builders.a_target(
-        replicas=1, command=words[:split], args=words[split:], resources={"limits": limits}, image="docker.example/replay:1"
+        replicas=1,
+        command=words[:split],
+        args=words[split:],
+        resources={"limits": limits},
+        image="docker.example/replay:1",
     )
 
 
@@ -201,17 +209,9 @@ def judged(family: Family, known: dict[Served, Capacities], slo: Slo) -> Cell:
     elif best is not None and status.phase == "Complete":  # the baseline stays, at its own size
         chosen = next((one for one in found if one.served == family.found), None)
     note = "" if chosen else village.status.activity or village.message("Optimized")
-    reports = [trial_report for trial_report in map(_report, status.trials) if trial_report is not None]
+    reports = [trial_report for trial_report in map(verdicts.report_of, status.trials) if trial_report is not None]
     hours = sum(one.engine_s * _parallelism(village, one.candidate) for one in reports) / 3600
-    return Cell(
-        family=family, slo=slo, best=best, chosen=chosen, trials=len(reports), gpu_hours=hours, note=note[:160]
-    )
-
-
-def _report(record: Any) -> TrialReport | None:
-    from rightsizer_operator.sizing import verdicts
-
-    return verdicts.report_of(record)
+    return Cell(family=family, slo=slo, best=best, chosen=chosen, trials=len(reports), gpu_hours=hours, note=note[:160])
 
 
 def _parallelism(village: Village, candidate: str) -> int:
@@ -239,7 +239,8 @@ def summary(cells: Sequence[Cell]) -> Iterator[str]:
     yield f"right, or within {ALLOWED_REGRET:.0%} of the best cost: {len(near)} of {len(possible)}"
     finite = [cell.regret for cell in possible if cell.regret < float("inf")]
     if finite:
-        yield f"regret: mean {sum(finite) / len(finite):.2%}, worst {max(finite):.2%}; nothing found: {len(possible) - len(finite)}"
+        yield f"regret: mean {sum(finite) / len(finite):.2%}, worst {max(finite):.2%}"
+        yield f"nothing found: {len(possible) - len(finite)}"
     wrong = sum(cell.best is None and cell.chosen is not None for cell in cells)
     yield f"proposals where nothing meets the limits: {wrong}"
     yield f"best by engine and TP: {', '.join(f'{name} {count}' for name, count in counted.most_common())}"
@@ -247,7 +248,9 @@ def summary(cells: Sequence[Cell]) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.replayed_choice", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", type=Path, default=TABLE, metavar="FILE.csv", help="other recordings in the same format")
+    parser.add_argument(
+        "--rows", type=Path, default=TABLE, metavar="FILE.csv", help="other recordings in the same format"
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="families whose name holds this text")
     parser.add_argument("--requests", type=int, default=8000, help="of an exhaustive run (default %(default)s)")
     given = parser.parse_args(arguments)
@@ -257,7 +260,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not chosen:
-        print(f"error: {given.rows}: nothing to choose between: no two configurations at the same lengths", file=sys.stderr)
+        print(
+            f"error: {given.rows}: nothing to choose between: no two configurations at the same lengths",
+            file=sys.stderr,
+        )
         return 1
     print(heading("rightsizer-operator", "rightsizer-jobs"))
     cells: list[Cell] = []

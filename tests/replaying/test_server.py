@@ -14,8 +14,9 @@ from e2e.replay.recordings import load
 from e2e.replay.server import Server
 from rightsizer_jobs.contract import Endpoint
 from rightsizer_jobs.engines import connect
-from rightsizer_jobs.loadgen.client import complete, open_session
+from rightsizer_jobs.loadgen.client import complete
 from rightsizer_jobs.loadgen.prompts import PromptBook
+from rightsizer_jobs.wire.session import Session
 
 CURVES = load()
 ENVIRON = {"RIGHTSIZER_REPLAY_GPU": "h200_sxm", "RIGHTSIZER_REPLAY_TIME_SCALE": "200"}
@@ -59,7 +60,7 @@ async def until(so: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(("setting", "engine"), [(vllm(), "VLLM"), (trtllm(), "TensorRTLLM")])
 def test_a_trial_finds_it_ready_and_reads_its_metrics(setting: Setting, engine: str) -> None:
     async def scene(server: Server, url: str) -> None:
-        async with open_session() as session:
+        async with Session() as session:
             client = connect(
                 session, Endpoint.model_validate({"engine": engine, "base_url": url, "served_model_name": "chat"})
             )
@@ -79,7 +80,7 @@ def test_a_trial_finds_it_ready_and_reads_its_metrics(setting: Setting, engine: 
 @pytest.mark.parametrize(("interval", "chunks"), [(1, 40), (16, 4)])
 def test_a_stream_has_a_chunk_for_the_first_token_and_then_for_every_interval(interval: int, chunks: int) -> None:
     async def scene(_server: Server, url: str) -> None:
-        async with open_session() as session:
+        async with Session() as session:
             exchange = await complete(session, f"{url}/v1/completions", BOOK.body(0, 1), timeout_s=20)
             assert len(exchange.chunks_ns) == chunks
 
@@ -91,7 +92,7 @@ def test_it_takes_as_long_as_recorded_or_longer() -> None:
     curve = CURVES[setting.served][min(CURVES[setting.served])]
 
     async def scene(_server: Server, url: str) -> None:
-        async with open_session() as session:
+        async with Session() as session:
             exchange = await complete(session, f"{url}/v1/completions", BOOK.body(0, 1), timeout_s=20)
             waited = (exchange.chunks_ns[0] - exchange.sent_ns) / 1e6
             decoded = (exchange.chunks_ns[-1] - exchange.chunks_ns[0]) / 1e6
@@ -103,8 +104,8 @@ def test_it_takes_as_long_as_recorded_or_longer() -> None:
 
 def test_models_say_that_answers_are_replayed() -> None:
     async def scene(_server: Server, url: str) -> None:
-        async with open_session() as session, session.get(f"{url}/v1/models") as response:
-            (model,) = (await response.json())["data"]
+        async with Session() as session:
+            (model,) = json.loads((await session.get(f"{url}/v1/models", timeout_s=20)).text)["data"]
             assert model["id"] == "chat"
             assert "recorded latencies of meta-llama/Llama-3.1-70B" in model["replayed"]
             assert "200 times as fast" in model["replayed"]
@@ -115,8 +116,9 @@ def test_models_say_that_answers_are_replayed() -> None:
 def test_a_question_has_the_same_answer_on_both_engines() -> None:
     async def ask(url: str) -> dict[str, float]:
         body = {"model": "chat", "prompt": "2 + 2 is", "max_tokens": 1, "temperature": 0, "logprobs": 20}
-        async with open_session() as session, session.post(f"{url}/v1/completions", data=json.dumps(body)) as response:
-            found: dict[str, float] = (await response.json())["choices"][0]["logprobs"]["top_logprobs"][0]
+        async with Session() as session:
+            answer = await session.post(f"{url}/v1/completions", json.dumps(body).encode(), timeout_s=20)
+            found: dict[str, float] = json.loads(answer.text)["choices"][0]["logprobs"]["top_logprobs"][0]
             return found
 
     async def run() -> tuple[dict[str, float], dict[str, float]]:
@@ -139,9 +141,10 @@ def test_a_question_has_the_same_answer_on_both_engines() -> None:
 )
 def test_a_bad_request_is_told_so(body: bytes, status: int, told: str) -> None:
     async def scene(_server: Server, url: str) -> None:
-        async with open_session() as session, session.post(f"{url}/v1/completions", data=body) as response:
-            assert response.status == status
-            assert told in (await response.json())["error"]["message"]
+        async with Session() as session:
+            answer = await session.post(f"{url}/v1/completions", body, timeout_s=20)
+            assert answer.status == status
+            assert told in json.loads(answer.text)["error"]["message"]
 
     play(vllm(), scene)
 
@@ -149,7 +152,7 @@ def test_a_bad_request_is_told_so(body: bytes, status: int, told: str) -> None:
 def test_a_client_that_goes_away_frees_its_place() -> None:
     async def scene(server: Server, url: str) -> None:
         body = b'{"model": "chat", "prompt": [1], "max_tokens": 100000, "stream": true}'
-        async with open_session() as session:
+        async with Session() as session:
             task = asyncio.create_task(complete(session, f"{url}/v1/completions", body, timeout_s=60))
             await until(lambda: server.engine.running == 1)
             task.cancel()

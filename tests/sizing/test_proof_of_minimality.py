@@ -8,18 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
 from rightsizer_jobs.contract import Capacity, Probe, Saturation, Slo, TrialReport
 from rightsizer_jobs.stats import QualityVerdict
 from rightsizer_operator.resource.run import Candidate, Serving
-from rightsizer_operator.sizing import proof
-from rightsizer_operator.sizing.gpus import Requirement
-=======
-from rightsizer_jobs.contract import Capacity, TrialReport
-from rightsizer_jobs.stats import QualityVerdict
-from rightsizer_operator.resource.run import Candidate, Serving
 from rightsizer_operator.sizing import figures, proof
->>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
+from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 
 
@@ -114,7 +107,6 @@ def test_each_outcome_rules_out_by_what_it_is(changes: dict[str, Any], says: str
     assert proof.complete((only,)) == (evidence != "Open")
 
 
-<<<<<<< HEAD
 # --- what rules out, with figures ---
 
 
@@ -181,14 +173,12 @@ def test_more_entries_than_fit_are_put_together_by_rule_and_else_said_to_be_open
     many = entries(*(a_standing(f"m{i}") for i in range(80)))
     assert len(many) == proof.MOST
     assert not proof.complete(many)
-=======
+
+
 def test_what_a_replaying_engine_showed_is_never_called_measured() -> None:
-    report = TrialReport(
-        purpose="Explore", candidate="int8", attempt=1, seed=1, outcome="Succeeded", replayed="recorded latencies"
-    )
+    report = a_report(a_probe(2.1, 0.05), replayed="recorded latencies")
     capacity = Capacity(rate_rps=2.1, standard_error=0.03, lower_rps=2.0, slope=10)
     (only,) = entries(a_standing(capacity=capacity, report=report))
     assert only.evidence == "Replayed"
     assert figures.evidence_of(report) == "Replayed"
     assert figures.evidence_of(report.model_copy(update={"replayed": None})) == "Measured"
->>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)

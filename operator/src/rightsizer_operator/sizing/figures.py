@@ -97,12 +97,8 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
         cost_per_million_tokens=amount(cost.per_million_tokens(hourly, basis.demand_rps * tokens), 4),
         cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
         utilisation_percent=amount(100 * basis.demand_rps / (replicas * rate) if replicas and rate > 0 else None, 1),
-<<<<<<< HEAD
         headroom_percent=headroom(basis.demand_rps, replicas * rate),
-        evidence="Measured" if standing.report else None,
-=======
         evidence=evidence_of(standing.report) if standing.report else None,
->>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
     )
 
 

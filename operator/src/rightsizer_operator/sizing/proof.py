@@ -17,9 +17,9 @@ from rightsizer_operator.sizing import gpus
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 
-<<<<<<< HEAD
-MEASURED, RULE, OPEN = "Measured", "Rule", "Open"
-"""Evidence of an entry: measured, excluded by a rule, or not ruled out at all (budget, void trials) and said so."""
+MEASURED, REPLAYED, RULE, OPEN = "Measured", "Replayed", "Rule", "Open"
+"""Evidence of an entry: measured, answered by an engine that replays recordings, excluded by a rule, or not ruled out
+at all (budget, void trials) and said so."""
 NO_SMALLER, OUTSIDE, REST = "no smaller plan", "outside the search", "further candidates"
 """What stands in place of a candidate in the entries that speak of several."""
 MOST = 64
@@ -47,11 +47,6 @@ class _Asked:
     needed_rps: float
     slo: Slo
 
-=======
-MEASURED, REPLAYED, RULE, OPEN = "Measured", "Replayed", "Rule", "Open"
-"""Evidence of an entry: measured, answered by an engine that replays recordings, excluded by a rule, or not ruled out
-at all (budget, void trials) and said so."""
->>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
 
 Ruling = tuple[str, str]
 
@@ -75,7 +70,6 @@ def complete(entries: Sequence[Alternative]) -> bool:
     return all(entry.evidence != OPEN for entry in entries)
 
 
-<<<<<<< HEAD
 def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
     per_replica = standing.gpus_per_replica or claim.per_replica
     needed = gpus.needed_rate(claim.required, replicas)
@@ -89,21 +83,15 @@ def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
         needed_rps=None if needed is None else quantity(needed),
         shown_rps=quantity(standing.rate_rps) if standing.rate_rps > 0 else None,
     )
-=======
-def _ruling(standing: Standing, demand_rps: float, replicas: int) -> Ruling:
-    needed = demand_rps / replicas
-    text, evidence = _RULINGS.get(standing.outcome, _by_capacity)(standing, needed)
-    replayed = evidence == MEASURED and standing.report is not None and standing.report.replayed
-    return text, REPLAYED if replayed else evidence
->>>>>>> 16cd650 (Call evidence from engines that replay recordings replayed, never measured)
 
 
 def _ruling(standing: Standing, claim: Claim, needed: float | None) -> Ruling:
     if needed is None:
         spare = claim.required.spare_replicas
         return f"no replica would carry the demand: spec.sizing.spareReplicas asks for {spare} more than do", RULE
-    special = _RULINGS.get(standing.outcome, _by_capacity)
-    return special(standing, _Asked(needed, claim.slo))
+    text, evidence = _RULINGS.get(standing.outcome, _by_capacity)(standing, _Asked(needed, claim.slo))
+    replayed = evidence == MEASURED and standing.report is not None and standing.report.replayed
+    return text, REPLAYED if replayed else evidence
 
 
 def _no_smaller(names: Sequence[str], claim: Claim) -> Alternative:

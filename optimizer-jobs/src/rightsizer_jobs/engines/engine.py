@@ -87,7 +87,7 @@ class Served:
             status, text = await self.get("/v1/models")
             models = json.loads(text)["data"] if status == 200 else []
             return next((str(model["replayed"]) for model in models if model.get("replayed")), "")
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError):
+        except (*UNANSWERED, ValueError, KeyError, TypeError, AttributeError):
             return ""
 
     async def metrics(self, path: str) -> dict[str, float]:
