@@ -93,6 +93,7 @@ def test_explain_says_why_and_why_not(rightsizer: Rightsizer) -> None:
     assert "14042 questions, 420 lost and 266 won" in out
     assert "TensorRT-LLM does not load INT8 compressed-tensors weights" in out
     assert "Why not fewer accelerators" in out
+    assert "To repeat the certificate, 1.936 requests/s" in out and "\n  aiperf profile -m " in out
 
 
 def test_diff_shows_the_closed_list_and_no_secret(rightsizer: Rightsizer) -> None:

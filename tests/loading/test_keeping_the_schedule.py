@@ -184,6 +184,12 @@ def test_one_long_stall_makes_a_run_void_although_few_requests_were_late():
     assert "stood still" in believe(run, watchman(loop_lags_ms=[1.0] * 2900 + [1000.0]), SLO)
 
 
+def test_a_stall_of_a_second_is_never_averaged_in_however_long_the_run():
+    run = run_of([0.0] * 600, window_s=600)
+    assert believe(run, watchman(loop_lags_ms=[990.0]), SLO) == ""
+    assert believe(run, watchman(loop_lags_ms=[1.0, 1010.0]), SLO) == "the client stood still: 1.0 s at once"
+
+
 def test_stalls_that_cannot_have_mattered_are_tolerated():
     run = run_of([0.0] * 100, window_s=60)
     assert believe(run, watchman(loop_lags_ms=[90.0] * 40), SLO) == ""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rightsizer_cli.levers import in_words
 from rightsizer_cli.plain import table, visible
-from rightsizer_cli.result import Certificate, Figure, Result, Rung, Side, Targets
+from rightsizer_cli.result import Certificate, Figure, Repeat, Result, Rung, Side, Targets
 from rightsizer_operator.sizing.figures import counted
 
 Cell = Callable[[Side], str]
@@ -137,7 +137,14 @@ def _spent(result: Result) -> list[str]:
 
 def explanation(result: Result) -> list[str]:
     """Why this configuration, and why not each other candidate."""
-    return [*_why(result), "", *_why_not(result), *_minimality(result)]
+    return [*_why(result), "", *_why_not(result), *_minimality(result), *_again(result.repeat)]
+
+
+def _again(repeat: Repeat | None) -> list[str]:
+    if repeat is None:
+        return []
+    held = f"{stated(repeat.rate_rps)} requests/s for {stated(repeat.seconds)} s"
+    return ["", f"To repeat the certificate, {held}, with an independent tool:", f"  {visible(repeat.command)}"]
 
 
 def _why(result: Result) -> list[str]:

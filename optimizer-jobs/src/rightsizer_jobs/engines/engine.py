@@ -4,14 +4,16 @@ Plain GETs that never wait long and never raise for a missing figure.
 """
 
 import json
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from rightsizer_jobs.wire.session import Session, Unreachable
 
 ANSWER_S = 5.0
 """Longest wait for /health, /v1/models and metrics; a busy engine answers them within milliseconds."""
-
 
 UNANSWERED = (ConnectionError, TimeoutError, ValueError)
 """What a GET raises when no answer, or none that can be read, came in time."""
@@ -27,8 +29,16 @@ class Sample:
     kv_usage: float | None = None
     preemptions: float | None = None
     prefix_queries: float | None = None
+    """With ``prefix_hits``: tokens (vLLM) or blocks (TensorRT-LLM) looked up in the prefix cache, and found."""
     prefix_hits: float | None = None
     finished: float | None = None
+
+
+Names = Mapping[str, tuple[str, ...]]
+"""Field of Sample -> the metric's present name and its former ones."""
+
+LARGEST = ("process_start", "kv_usage")
+"""Figures that do not add up over labels, such as the engines of a data-parallel server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +100,39 @@ class Served:
         except (*UNANSWERED, ValueError, KeyError, TypeError, AttributeError):
             return ""
 
-    async def metrics(self, path: str) -> dict[str, float]:
-        """Prometheus samples summed over labels, by name; empty where there are none."""
+    async def figures(self, path: str, names: Names) -> Sample:
+        """The engine's own figures on a Prometheus page; all None where there is none."""
         try:
-            status, text = await self.get(path)
+            answer = await self.session.get(f"{self.base_url.rstrip('/')}{path}", timeout_s=ANSWER_S)
         except UNANSWERED:
-            return {}
-        return read_prometheus(text) if status == 200 else {}
+            return Sample()
+        return sample_of(answer.body, names) if answer.status == 200 else Sample()
 
 
-def read_prometheus(text: str) -> dict[str, float]:
-    """Text exposition format to sums over labels by metric name; lines that are not samples are passed over."""
-    sums: dict[str, float] = {}
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        name, value = _read_sample(line)
+def sample_of(page: bytes, names: Names) -> Sample:
+    """The figures that ``names`` knows, from the text exposition format."""
+    found = read_prometheus(page, frozenset(name for known in names.values() for name in known))
+    return Sample(**{figure: _joined(figure, found, known) for figure, known in names.items()})
+
+
+def read_prometheus(page: bytes, names: Collection[str]) -> dict[str, list[float]]:
+    """The samples of these metrics, one for each set of labels; other lines, and broken ones, are passed over.
+
+    An engine's page has a thousand lines, and the load client waits while it is read: only lines that begin with a
+    wanted name are looked at.
+    """
+    samples: dict[str, list[float]] = {}
+    for line in _lines_of(frozenset(names)).findall(page):
+        name, value = _read_sample(line.decode(errors="replace"))
         if value is not None:
-            sums[name] = sums.get(name, 0.0) + value
-    return sums
+            samples.setdefault(name, []).append(value)
+    return samples
+
+
+@lru_cache
+def _lines_of(names: frozenset[str]) -> re.Pattern[bytes]:
+    wanted = "|".join(re.escape(name) for name in sorted(names))
+    return re.compile(rf"^(?:{wanted})[{{ \t][^\n]*".encode(), re.MULTILINE)
 
 
 def _read_sample(line: str) -> tuple[str, float | None]:
@@ -121,6 +145,11 @@ def _read_sample(line: str) -> tuple[str, float | None]:
         return name, None
 
 
-def first_of(samples: dict[str, float], names: tuple[str, ...]) -> float | None:
-    """The first of several names (a metric's present and former ones) that is there."""
-    return next((samples[name] for name in names if name in samples), None)
+def _joined(figure: str, samples: Mapping[str, Sequence[float]], names: Sequence[str]) -> float | None:
+    """The first of several names (a metric's present and former ones) that is there: summed over its labels, but for
+    shares and instants, of which the largest stands.
+    """
+    found = next((samples[name] for name in names if name in samples), None)
+    if found is None:
+        return None
+    return max(found) if figure in LARGEST else sum(found)

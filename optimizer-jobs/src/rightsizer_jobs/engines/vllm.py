@@ -6,9 +6,9 @@ Metric names with their former ones: vLLM renames and removes them.
 import json
 from dataclasses import dataclass
 
-from rightsizer_jobs.engines.engine import UNANSWERED, Health, Sample, Served, first_of
+from rightsizer_jobs.engines.engine import UNANSWERED, Health, Names, Sample, Served
 
-NAMES: dict[str, tuple[str, ...]] = {
+NAMES: Names = {
     "process_start": ("process_start_time_seconds",),
     "running": ("vllm:num_requests_running",),
     "waiting": ("vllm:num_requests_waiting",),
@@ -41,5 +41,4 @@ class VLLM(Served):
         )
 
     async def sample(self) -> Sample:
-        samples = await self.metrics("/metrics")
-        return Sample(**{field: first_of(samples, names) for field, names in NAMES.items()})
+        return await self.figures("/metrics", NAMES)

@@ -29,6 +29,9 @@ LAG_FLOOR_MS = 2.0
 STALL_SHARE = 0.25
 """A stall of the event loop shorter than this share of a limit does not count."""
 
+STALL_MS = 1000.0
+"""A client that stood still for so long at once is not believed, however long the run was."""
+
 CAUSED_SHARE = 0.2
 """The violations that the client itself may have caused, as a share of the allowed ones."""
 
@@ -105,6 +108,8 @@ def believe(run: Run, watchman: Watchman, slo: Slo) -> str:
     health, allowed = watchman.health(run.records), allowed_lag_ms(slo)
     if not run.stopped and health.send_lag_p95_ms > allowed:
         return f"the client sent late: p95 {health.send_lag_p95_ms:.1f} ms, allowed {allowed:.1f} ms"
+    if (longest := max(watchman.loop_lags_ms, default=0.0)) >= STALL_MS:
+        return f"the client stood still: {longest / 1000:.1f} s at once"
     caused, permitted = caused_share(watchman.loop_lags_ms, run, slo), CAUSED_SHARE * allowed_share(slo.percentile)
     if caused > permitted:
         return f"the client stood still: that may have caused {caused:.1%} violations, {permitted:.1%} are permitted"

@@ -7,13 +7,13 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_jobs.engines import connect
-from rightsizer_jobs.engines.engine import Engine, Sample
+from rightsizer_jobs.engines.beside import Seen
+from rightsizer_jobs.engines.engine import Engine
 from rightsizer_jobs.loadgen.client import complete
 from rightsizer_jobs.loadgen.load import Send
 from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
@@ -86,16 +86,15 @@ class Bench:
             if start is not None and known is not None and start != known:
                 raise Stop("EngineFailed", f"the engine restarted during {during}: its process start time changed")
 
-    async def sampled(self, samples: list[dict[str, Any]]) -> None:
+    async def sampled(self, samples: list[Seen]) -> None:
         """Read every engine's own metrics once a second until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             for number, engine in enumerate(self.engines):
-                sample: Sample = await engine.sample()
-                samples.append({"engine": number, "at": round(loop.time(), 3), **asdict(sample)})
+                samples.append(Seen(number, round(loop.time(), 3), await engine.sample()))
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    async def keep(self, step: str, records: Iterable[Record], samples: Iterable[dict[str, Any]] = ()) -> None:
+    async def keep(self, step: str, records: Iterable[Record], samples: Iterable[Seen] = ()) -> None:
         """Write full records where a folder is given. A folder that cannot be written costs them, not the trial."""
         assignment = self.assignment
         if assignment.records_dir is None or self._unwritable:
@@ -103,7 +102,7 @@ class Bench:
         name = f"{assignment.candidate}-{assignment.purpose.lower()}-{assignment.attempt}.jsonl.gz"
         path = Path(assignment.records_dir) / name
         try:
-            await asyncio.to_thread(append_records, path, step, list(records), list(samples))
+            await asyncio.to_thread(append_records, path, step, list(records), [sample.entry() for sample in samples])
         except OSError as error:
             self._unwritable = True
             LOG.warning("records are not kept: %s", error)

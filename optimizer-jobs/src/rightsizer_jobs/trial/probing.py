@@ -5,9 +5,10 @@ Called by ``run`` for probes, certification and verification.
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
 
 from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_jobs.engines.beside import Seen, queued, told
 from rightsizer_jobs.loadgen.arrivals import schedule
 from rightsizer_jobs.loadgen.health import Watchman, believe
 from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone, open_loop
@@ -31,10 +32,16 @@ def queue_limit(rate_rps: float, slo: Slo, idle_ttft_ms: float) -> float:
     return max(QUEUE_FLOOR, QUEUE_FACTOR * rate_rps * ttft_ms / 1000)
 
 
-def overload_watch(rate_rps: float, limit: float) -> Watch:
+def overload_watch(rate_rps: float, limit: float, queued: Callable[[], float] = lambda: 0.0) -> Watch:
+    """Stops a run at so many requests without a token, or at so many that the engines themselves call waiting: those of
+    other clients are among these.
+    """
+
     def watch(live: Live) -> str:
         if gone := engine_gone(live):
             return gone
+        if (waiting := queued()) > limit:
+            return f"overload at {rate_rps:.3g} requests/s: {waiting:.0f} wait in the engines, allowed {limit:.0f}"
         if live.unserved > limit:
             return (
                 f"overload at {rate_rps:.3g} requests/s: {live.unserved} requests without a token, allowed {limit:.0f}"
@@ -48,8 +55,9 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
     """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted."""
     assignment = bench.assignment
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
-    watch = overload_watch(rate_rps, queue_limit(rate_rps, assignment.slo, idle))
-    run, watchman, samples = await _run(bench, rate_rps, ramp_s, measured_s, watch)
+    samples: list[Seen] = []
+    watch = overload_watch(rate_rps, queue_limit(rate_rps, assignment.slo, idle), lambda: queued(samples))
+    run, watchman = await _run(bench, rate_rps, ramp_s, measured_s, watch, samples)
     await bench.keep(name, run.records, samples)
     if gone := engine_gone(run.live):
         await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
@@ -67,17 +75,17 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
     counted = [record for record in run.records if run.window.counts(record)]
     joint, chunk = joint_share(counted, assignment.slo), tokens_per_chunk(counted)
     LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
+    LOG.info("%s engines: %s", name, told(samples))
     await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
     return summary
 
 
 async def _run(
-    bench: Bench, rate_rps: float, ramp_s: float, measured_s: float, watch: Watch
-) -> tuple[Run, Watchman, list[dict[str, Any]]]:
+    bench: Bench, rate_rps: float, ramp_s: float, measured_s: float, watch: Watch, samples: list[Seen]
+) -> tuple[Run, Watchman]:
     assignment = bench.assignment
     tail_s = assignment.deadlines.request_s
     instants = schedule(assignment.workload.arrivals, rate_rps, ramp_s + measured_s + tail_s, assignment.seed)
-    samples: list[dict[str, Any]] = []
     sampling = asyncio.create_task(bench.sampled(samples))
     try:
         async with Watchman() as watchman:
@@ -92,4 +100,4 @@ async def _run(
     finally:
         sampling.cancel()
     bench.findings.client = watchman.health(run.records)
-    return run, watchman, samples
+    return run, watchman
