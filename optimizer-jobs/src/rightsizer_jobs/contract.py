@@ -93,6 +93,9 @@ class Measurement(Frozen):
         default=0.03, gt=0, lt=1, description="relative standard error of the capacity at which the search stops"
     )
     budget_s: float = Field(default=900, gt=0, description="time for saturation and probes together")
+    client_processes: int = Field(
+        default=0, ge=0, le=64, description="processes that send; 0: as many as the load needs and the CPUs allow"
+    )
     hold_s: float = Field(default=600, gt=0, description="length of a certification or verification run")
 
 

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -84,11 +85,13 @@ class Watchman:
             await asyncio.sleep(TICK_S)
             self.loop_lags_ms.append(max(0.0, (time.monotonic_ns() - asked) / MILLISECOND))
 
-    def health(self, records: Sequence[Record]) -> ClientHealth:
-        lags = [(record.exchange.sent_ns - record.scheduled_ns) / MILLISECOND for record in records]
+    def health(self, run: Run) -> ClientHealth:
+        """Lags of this process's event loop, or of those that sent the run."""
+        lags = [(record.exchange.sent_ns - record.scheduled_ns) / MILLISECOND for record in run.records]
+        loops = list(chain(*run.lags_ms)) if run.lags_ms else self.loop_lags_ms
         return ClientHealth(
             send_lag_p95_ms=rounded(percentile(lags, 95)) if lags else 0.0,
-            loop_lag_p95_ms=rounded(percentile(self.loop_lags_ms, 95)) if self.loop_lags_ms else 0.0,
+            loop_lag_p95_ms=rounded(percentile(loops, 95)) if loops else 0.0,
             throttled_s=None if self.throttled_s is None else rounded(self.throttled_s),
         )
 
@@ -105,12 +108,14 @@ def believe(run: Run, watchman: Watchman, slo: Slo) -> str:
     A run that was stopped for overload only says that the rate is too high: there a few late requests do not matter.
     """
     seconds = run.window.seconds
-    health, allowed = watchman.health(run.records), allowed_lag_ms(slo)
+    health, allowed = watchman.health(run), allowed_lag_ms(slo)
     if not run.stopped and health.send_lag_p95_ms > allowed:
         return f"the client sent late: p95 {health.send_lag_p95_ms:.1f} ms, allowed {allowed:.1f} ms"
-    if (longest := max(watchman.loop_lags_ms, default=0.0)) >= STALL_MS:
+    lags = run.lags_ms or (tuple(watchman.loop_lags_ms),)
+    if (longest := max(chain(*lags), default=0.0)) >= STALL_MS:
         return f"the client stood still: {longest / 1000:.1f} s at once"
-    caused, permitted = caused_share(watchman.loop_lags_ms, run, slo), CAUSED_SHARE * allowed_share(slo.percentile)
+    permitted = CAUSED_SHARE * allowed_share(slo.percentile)
+    caused = sum(caused_share(one, run, slo) for one in lags) / len(lags)
     if caused > permitted:
         return f"the client stood still: that may have caused {caused:.1%} violations, {permitted:.1%} are permitted"
     scheduled, sent = scheduled_and_sent(run)

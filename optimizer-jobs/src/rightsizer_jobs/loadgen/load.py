@@ -40,6 +40,8 @@ class Live:
     broken: int = 0
     """Connections that the engine refused or broke."""
     last_broken: str = ""
+    due: int = 0
+    """Requests of the measured window that have no answer yet, those included that are not sent yet."""
 
 
 Watch = Callable[[Live], str]
@@ -57,11 +59,26 @@ class Run:
     window: Window
     stopped: str = ""
     live: Live = field(default_factory=Live)
+    lags_ms: tuple[tuple[float, ...], ...] = ()
+    """Lags of the event loops of the processes that sent it, where those are not this one."""
 
 
 def engine_gone(live: Live) -> str:
     """A watch: why the engine seems to be gone. A single broken connection is a failed request and no more."""
     return f"{live.broken} connections broken: {live.last_broken}" if live.broken >= BROKEN_LIMIT else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Which requests of a run this process sends: ``number``, and every ``of``-th after it. All of them by default."""
+
+    number: int = 0
+    of: int = 1
+    start_ns: int | None = None
+    """When the run starts, the same instant in all its processes; none: at once."""
+
+
+WHOLE = Turn()
 
 
 async def until(instant_ns: int) -> None:
@@ -142,17 +159,28 @@ class _Flight:
 
 
 async def open_loop(
-    send: Send, schedule: Sequence[int], *, ramp_s: float, measured_s: float, asked_tokens: AskedTokens, watch: Watch
+    send: Send,
+    schedule: Sequence[int],
+    *,
+    ramp_s: float,
+    measured_s: float,
+    asked_tokens: AskedTokens,
+    watch: Watch,
+    turn: Turn = WHOLE,
+    answered: Callable[[Live], bool] = lambda live: live.due == 0,
 ) -> Run:
     """Run a schedule (nanoseconds from the start).
 
-    Requests scheduled in [ramp, ramp + measured) count; arrivals go on until all of those are answered, so that the
+    Requests scheduled in [ramp, ramp + measured) count; arrivals go on until all of those are ``answered``, so that the
     last of them meets the same load as the first.
     """
     flight = _Flight(send, asked_tokens, watch)
-    start = time.monotonic_ns() + LEAD_NS
+    start = time.monotonic_ns() + LEAD_NS if turn.start_ns is None else turn.start_ns
     window = Window(start + round(ramp_s * NANOSECONDS), start + round((ramp_s + measured_s) * NANOSECONDS))
-    dispatcher = asyncio.create_task(_dispatch(flight, [start + instant for instant in schedule], window))
+    arrivals = [(index, start + schedule[index]) for index in range(turn.number, len(schedule), turn.of)]
+    flight.live.due = sum(window.start_ns <= instant < window.stop_ns for _, instant in arrivals)
+    flight.look()
+    dispatcher = asyncio.create_task(_dispatch(flight, arrivals, window, answered))
     over = asyncio.create_task(flight.over.wait())
     try:
         await asyncio.wait({dispatcher, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,28 +197,39 @@ async def open_loop(
     return Run(tuple(records), window, flight.stopped, flight.live)
 
 
-async def _dispatch(flight: _Flight, instants: Sequence[int], window: Window) -> None:
+async def _dispatch(
+    flight: _Flight, arrivals: Sequence[tuple[int, int]], window: Window, answered: Callable[[Live], bool]
+) -> None:
     """Send at each instant until every counted request has its answer."""
     counted: set[asyncio.Task[Record]] = set()
-    for index, instant in enumerate(instants):
+
+    def settle(task: asyncio.Task[Record]) -> None:
+        counted.discard(task)
+        flight.live.due -= 1
+
+    for index, instant in arrivals:
         await until(instant)
+        if instant >= window.stop_ns and answered(flight.live):
+            return
         task = flight.launch(index, instant)
         if window.start_ns <= instant < window.stop_ns:
             counted.add(task)
-            task.add_done_callback(counted.discard)
-        elif instant >= window.stop_ns and not counted:
-            return
+            task.add_done_callback(settle)
     if counted:
         await asyncio.wait(counted)
 
 
-async def closed_loop(send: Send, *, concurrency: int, seconds: float, asked_tokens: AskedTokens, watch: Watch) -> Run:
+async def closed_loop(
+    send: Send, *, concurrency: int, seconds: float, asked_tokens: AskedTokens, watch: Watch, turn: Turn = WHOLE
+) -> Run:
     """Keep ``concurrency`` requests in flight for ``seconds``; the last two thirds count."""
     flight = _Flight(send, asked_tokens, watch)
-    start = time.monotonic_ns()
+    start = time.monotonic_ns() if turn.start_ns is None else turn.start_ns
     stop = start + round(seconds * NANOSECONDS)
     window = Window(start + (stop - start) // 3, stop)
-    indices = iter(range(1 << 62))
+    indices = iter(range(turn.number, 1 << 62, turn.of))
+
+    await until(start)
 
     async def worker() -> None:
         while (now := time.monotonic_ns()) < stop:
@@ -199,7 +238,7 @@ async def closed_loop(send: Send, *, concurrency: int, seconds: float, asked_tok
 
     workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
     try:
-        await asyncio.wait_for(flight.over.wait(), seconds)
+        await asyncio.wait_for(flight.over.wait(), (stop - time.monotonic_ns()) / NANOSECONDS)
     except TimeoutError:
         pass
     finally:

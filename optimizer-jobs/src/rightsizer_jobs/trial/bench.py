@@ -14,10 +14,11 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_jobs.engines import connect
 from rightsizer_jobs.engines.beside import Seen
 from rightsizer_jobs.engines.engine import Engine
-from rightsizer_jobs.loadgen.client import complete
-from rightsizer_jobs.loadgen.load import Send
+from rightsizer_jobs.loadgen.crew import WorkerDied, cpus_here, processes_for, run_with
+from rightsizer_jobs.loadgen.load import Run, Send, Watch
+from rightsizer_jobs.loadgen.order import Aim, Kind
 from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
-from rightsizer_jobs.loadgen.records import Arrive, Exchange, Record, append_records
+from rightsizer_jobs.loadgen.records import Record, append_records
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.wire.session import Session
 
@@ -54,22 +55,30 @@ class Bench:
         engines = tuple(connect(session, endpoint) for endpoint in assignment.endpoints)
         return cls(assignment, session, engines, books, findings)
 
-    def sender(self, timeout_s: float | None = None) -> Send:
-        """A ``send`` for one run, with a fresh nonce; requests go round robin over the engines."""
+    def aim(self, timeout_s: float | None = None) -> Aim:
+        """Where one run's requests go, round robin over the engines, with a fresh nonce."""
         self.runs += 1
         nonce = zlib.crc32(
             f"{self.assignment.run_uid}/{self.assignment.purpose}/{self.assignment.attempt}/{self.runs}".encode()
         )
         limit = self.assignment.deadlines.request_s if timeout_s is None else timeout_s
+        return Aim(tuple(engine.completions_url for engine in self.engines), self.books, nonce, limit)
 
-        async def send(index: int, arrive: Arrive) -> Exchange:
-            turn = index % len(self.engines)
-            body = self.books[turn].body(index, nonce)
-            return await complete(
-                self.session, self.engines[turn].completions_url, body, timeout_s=limit, arrive=arrive
+    def sender(self, timeout_s: float | None = None) -> Send:
+        """A ``send`` for one run in this process."""
+        return self.aim(timeout_s).sender(self.session)
+
+    async def load(self, kind: Kind, watch: Watch, chunks_per_s: float) -> Run:
+        """One run, over as many processes as it takes; Stop(Void) when one of them dies."""
+        processes = processes_for(chunks_per_s, cpus_here(), asked=self.assignment.measurement.client_processes)
+        if processes > 1:
+            LOG.info("%d client processes for up to %.0f chunks/s", processes, chunks_per_s)
+        try:
+            return await run_with(
+                self.session, self.aim(), kind, processes=processes, asked_tokens=self.asked_tokens, watch=watch
             )
-
-        return send
+        except WorkerDied as error:
+            raise Stop("Void", str(error)) from error
 
     def asked_tokens(self, _index: int) -> int:
         """Output tokens that request ``index`` of a run asks for."""

@@ -11,8 +11,9 @@ from rightsizer_jobs.contract import Probe, Slo
 from rightsizer_jobs.engines.beside import Seen, queued, told
 from rightsizer_jobs.loadgen.arrivals import schedule
 from rightsizer_jobs.loadgen.health import Watchman, believe
-from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone, open_loop
+from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone
 from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
+from rightsizer_jobs.loadgen.order import Open
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
 
@@ -89,15 +90,9 @@ async def _run(
     sampling = asyncio.create_task(bench.sampled(samples))
     try:
         async with Watchman() as watchman:
-            run = await open_loop(
-                bench.sender(),
-                instants,
-                ramp_s=ramp_s,
-                measured_s=measured_s,
-                asked_tokens=bench.asked_tokens,
-                watch=watch,
-            )
+            chunks = rate_rps * assignment.workload.output_tokens
+            run = await bench.load(Open(instants, ramp_s, measured_s), watch, chunks)
     finally:
         sampling.cancel()
-    bench.findings.client = watchman.health(run.records)
+    bench.findings.client = watchman.health(run)
     return run, watchman
