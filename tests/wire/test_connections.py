@@ -1,14 +1,13 @@
 """Connections are kept and reused; one that the server closed while idle costs a second try, nothing else does."""
 
 import asyncio
-import socket
 
 import pytest
 
 from rightsizer_jobs.wire import session as sessions
 from rightsizer_jobs.wire.connection import ConnectionBroken
 from rightsizer_jobs.wire.http1 import ProtocolError
-from rightsizer_jobs.wire.session import Session, Unreachable
+from rightsizer_jobs.wire.session import Address, Session, Unreachable
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -142,18 +141,15 @@ async def test_only_plain_http_addresses_are_taken(url):
             await session.get(url, timeout_s=20)
 
 
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
-async def test_an_ipv6_address_is_reached_and_named_in_the_request(serve):
-    server, url = await serve(answer, "::1")
-    async with Session() as session:
-        assert (await session.get(f"{url}/v1/models", timeout_s=20)).status == 200
-    assert server.heads[0].startswith(b"GET /v1/models HTTP/1.1\r\nHost: [::1]:")
+@pytest.mark.parametrize(
+    ("url", "host", "port", "named"),
+    [
+        ("http://[fd00::7]:8000/v1/models", "fd00::7", 8000, "[fd00::7]:8000"),
+        ("http://[::1]/v1/models", "::1", 80, "[::1]"),
+        ("http://10.0.0.7:8000/v1/models", "10.0.0.7", 8000, "10.0.0.7:8000"),
+    ],
+)
+def test_an_ipv6_address_is_connected_to_without_its_brackets_and_named_with_them(url, host, port, named):
+    address = Address.of(url)
+    assert (address.host, address.port) == (host, port)
+    assert address.message("GET", b"", "*/*").startswith(f"GET /v1/models HTTP/1.1\r\nHost: {named}\r\n".encode())

@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Address:
+class Address:
     """Where a URL points, taken apart once."""
 
     host: str
@@ -45,7 +45,7 @@ class _Address:
     authority: str
 
     @classmethod
-    def of(cls, url: str) -> "_Address":
+    def of(cls, url: str) -> "Address":
         """Raises ValueError for what is no plain http address."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname or any(ord(letter) <= 32 for letter in url):
@@ -70,7 +70,7 @@ class Session:
         self._keep = keep
         self._idle: dict[tuple[str, int], list[Connection]] = {}
         self._open: set[Connection] = set()
-        self._addresses: dict[str, _Address] = {}
+        self._addresses: dict[str, Address] = {}
 
     async def __aenter__(self) -> "Session":
         self._inbox = Inbox()
@@ -111,7 +111,7 @@ class Session:
         """Send and wait for the whole answer; its body goes to ``take`` as it comes. Cancelling cuts the connection."""
         address = self._addresses.get(url)
         if address is None:
-            address = self._addresses[url] = _Address.of(url)
+            address = self._addresses[url] = Address.of(url)
         message = address.message(method, body, accept)
         kept = self._kept(address)
         if kept is not None:
@@ -122,7 +122,7 @@ class Session:
                     raise
         return await self._on(await self._connect(address), address, message, take)
 
-    async def _on(self, connection: Connection, address: _Address, message: bytes, take: Take) -> Response:
+    async def _on(self, connection: Connection, address: Address, message: bytes, take: Take) -> Response:
         try:
             response = await connection.request(message, take)
         except BaseException:
@@ -135,7 +135,7 @@ class Session:
             connection.drop()
         return response
 
-    def _kept(self, address: _Address) -> Connection | None:
+    def _kept(self, address: Address) -> Connection | None:
         """The connection that was used last, if it still lives; those that idled too long are given up."""
         idle = self._idle.get((address.host, address.port))
         while idle:
@@ -145,7 +145,7 @@ class Session:
             connection.drop()
         return None
 
-    async def _connect(self, address: _Address) -> Connection:
+    async def _connect(self, address: Address) -> Connection:
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: Connection(self._inbox, self._open), address.host, address.port
