@@ -182,8 +182,9 @@ class _Compact(yaml.SafeDumper):
 
 
 def _mapping(dumper: _Compact, mapping: dict[str, Any]) -> yaml.MappingNode:
-    plain = bool(mapping) and not any(isinstance(value, dict | list) for value in mapping.values())
-    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping.items(), flow_style=plain)
+    # The metadata stays in lines of its own: the chart puts an annotation beneath.
+    plain = mapping.keys() - {"name"} and not any(isinstance(value, dict | list) for value in mapping.values())
+    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping.items(), flow_style=bool(plain))
 
 
 _Compact.add_representer(dict, _mapping)
