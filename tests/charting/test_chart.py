@@ -176,7 +176,7 @@ def test_defaults_load_too_and_keep_the_operators_own_commands(helm: Path) -> No
 
 def test_the_schema_knows_every_setting_of_the_operator_and_the_readme_describes_it() -> None:
     known = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
-    own = {"trial", "compress", "prices", "engineImages", "readOnly", "namespaces", "leaseNamespace"}
+    own = {"trial", "compress", "prices", "gpus", "engineImages", "readOnly", "namespaces", "leaseNamespace"}
     fields = {to_camel(field.name) for field in dataclasses.fields(settings.Settings)}
     assert set(known) == fields - own
     profile = json.loads((CHART / "values.schema.json").read_text())["$defs"]["profile"]["properties"]

@@ -1,6 +1,5 @@
 """From a question to ranked candidates: rules, fit, rates, accelerators, cost."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -133,7 +132,7 @@ def test_a_mixture_of_experts_is_faster_than_a_dense_model_of_its_size(asked: As
     assert sparse.rate_rps > 2 * dense.rate_rps
 
 
-def test_five_hundred_candidates_take_under_five_seconds(asked: Asked) -> None:
+def test_of_five_hundred_candidates_the_best_are_simulated(asked: Asked) -> None:
     question = asked(
         engines=("VLLM", "TensorRTLLM"),
         precisions=("AsIs", "FP8", "INT8", "INT8W8A16", "INT4"),
@@ -141,10 +140,10 @@ def test_five_hundred_candidates_take_under_five_seconds(asked: Asked) -> None:
         batch_limits=(32, 64, 128, 256, 512),
         most_gpus=16,
     )
-    began = time.process_time()
-    found = ranking.ranked(question)
+    found = ranking.ranked(question, simulated=2)
     assert len(found) >= 500
-    assert time.process_time() - began < 5
+    assert 2 <= sum(plan.method == "Simulation" for plan in found) <= 3
+    assert all(plan.method == "Simulation" for plan in found[:2])
 
 
 def test_the_same_question_gives_the_same_answer(asked: Asked) -> None:

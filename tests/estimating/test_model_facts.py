@@ -2,6 +2,7 @@
 
 import pytest
 
+from rightsizer_operator.resource.architecture import Architecture
 from rightsizer_operator.sizing.estimate import memory, model_facts, tables
 from rightsizer_operator.sizing.estimate.failures import NotEstimable
 
@@ -97,4 +98,29 @@ def test_an_unknown_layout_is_an_error_that_names_the_field(change: dict[str, ob
     with pytest.raises(NotEstimable) as said:
         model_facts.from_config(config)
     assert said.value.field == field or field in str(said.value)
+    assert said.value.remedy
+
+
+@pytest.mark.parametrize("model", ["Llama-3.1-8B", "Qwen3-30B-A3B", "Mixtral-8x7B", "DeepSeek-V3", "gpt-oss-20b"])
+def test_an_architecture_stated_in_a_resource_tells_what_config_json_tells(model: str) -> None:
+    written = tables.published_architecture(model)
+    assert written is not None
+    stated = Architecture.model_validate(written.wire())
+    assert model_facts.from_architecture(stated, model) == tables.published_model(model)
+
+
+def test_kv_heads_and_head_size_have_the_usual_defaults() -> None:
+    stated = Architecture(layers=2, hidden_size=64, heads=8, intermediate_size=128, vocabulary=100)
+    facts = model_facts.from_architecture(stated, "small")
+    assert (facts.kv_heads, facts.head_dim, facts.kv_values) == (8, 8, 128)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("num_hidden_layers", 1_000_000), ("n_shared_experts", "many"), ("layer_types", 7), ("vocab_size", 10**9)],
+)
+def test_a_config_out_of_bounds_is_an_error_with_a_remedy(field: str, value: object) -> None:
+    config = {**DENSE, "num_experts": 8, "num_experts_per_tok": 2, field: value}
+    with pytest.raises(NotEstimable) as said:
+        model_facts.from_config(config)
     assert said.value.remedy

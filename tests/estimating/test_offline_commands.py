@@ -5,7 +5,6 @@ import csv
 import html.parser
 import io
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,12 +64,6 @@ def test_a_plan_ranks_candidates_and_says_that_all_is_estimated(said: Said) -> N
     assert "Every figure is Estimated" in out
     assert "GPUS" in out
     assert "EXCLUDED" in out
-
-
-def test_a_plan_of_one_command_takes_under_five_seconds(said: Said) -> None:
-    began = time.process_time()
-    said("plan", "-f", EXAMPLE, "-o", "json")
-    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
@@ -240,7 +233,14 @@ def test_a_row_that_cannot_be_estimated_carries_the_reason(said: Said, tmp_path:
     ("text", "code", "words"),
     [
         ("backend,model_path\nvllm,m\n", 4, "columns: system, precision, isl, osl, concurrency, tp_size missing"),
-        (f"{HEADER}\nvllm,m,g,fp8,0,1,1,1\n", 4, "line 2, isl: '0' is no positive whole number"),
+        (f"{HEADER}\nvllm,m,g,fp8,0,1,1,1\n", 4, "line 2, isl: '0' is no whole number from 1 to 10000000"),
+        (
+            f"{HEADER}\nvllm,m,g,fp8,1,1,9999999,1\n",
+            4,
+            "line 2, concurrency: '9999999' is no whole number from 1 to 16384",
+        ),
+        (f"{HEADER}\nvllm,m,g,fp8,{'1' * 5000},1,1,1\n", 4, "line 2, isl"),
+        (f"{HEADER}\nvllm,{'m' * 200_000},g,fp8,1,1,1,1\n", 2, "cannot be read as CSV"),
         (f"{HEADER}\nvllm,m,g,fp8,1,1,1.5,1\n", 4, "line 2, concurrency"),
         (f"{HEADER}\nllama.cpp,m,g,fp8,1,1,1,1\n", 4, "line 2, backend: 'llama.cpp' is unknown"),
         (f"{HEADER}\nvllm,m,g,fp6,1,1,1,1\n", 4, "line 2, precision: 'fp6' is unknown"),
@@ -266,3 +266,33 @@ def test_a_default_price_is_said_and_never_taken_for_another_currency(said: Said
     best = found["candidates"][0]
     assert best["costPerHour"] == 10 * best["gpus"]
     assert found["currency"] == "EUR"
+
+
+def test_the_architecture_is_printed_as_the_resource_takes_it(said: Said, tmp_path: Path, manifest: Manifest) -> None:
+    config = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+              "intermediate_size": 14336, "vocab_size": 128256}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    options = ("plan", "-f", manifest(model__name="acme/chat"), "--model-config", tmp_path / "config.json")
+    code, out, _ = said(*options, "--print-architecture")
+    assert code == 0
+    printed = yaml.safe_load(out)["spec"]["model"]["architecture"]
+    stated = manifest(model__name="acme/chat", model__architecture=printed)
+    by_resource = json.loads(said("plan", "-f", stated, "-o", "json")[1])
+    by_config = json.loads(said(*options, "-o", "json")[1])
+    assert by_resource["candidates"] == by_config["candidates"]
+
+
+def test_the_architecture_of_a_model_nobody_knows_is_asked_for(said: Said, manifest: Manifest) -> None:
+    code, _, err = said("plan", "-f", manifest(model__name="acme/chat"), "--print-architecture")
+    assert code == 4
+    assert "--model-config config.json" in err
+
+
+def test_parallelism_that_no_engine_takes_is_a_reason_of_its_row(said: Said, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"{HEADER}\nvllm,Llama-3.1-8B,h100_sxm,fp8,100,10,1,3\n")
+    code, out, _ = said("estimate", "--rows", file)
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert code == 0
+    assert row["reason"] == "tp_size 3 does not divide 32 attention heads"
+    assert row["estimated_ttft_ms"] == ""

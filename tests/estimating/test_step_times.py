@@ -82,3 +82,12 @@ def test_block_scaled_weights_multiply_more_slowly(configuration: Made) -> None:
     assert whole * of.block_scaled * of.compute_8bit == pytest.approx(
         2 * found.model.active_params / (1979e12 * 8), rel=1e-6
     )
+
+
+def test_scaling_inputs_block_by_block_costs_launches_in_every_layer(configuration: Made) -> None:
+    found = configuration(model="Qwen3-32B", weights="FP8")
+    plain = replace(found, model=replace(found.model, block_scaled=False))
+    launches = found.model.layers * steps.BLOCK_SCALED_LAYER_US / 1e6
+    assert clock(found).fixed_s - clock(plain).fixed_s == pytest.approx(launches)
+    wide = replace(found, weights="BF16")
+    assert clock(wide).fixed_s == clock(plain).fixed_s

@@ -19,6 +19,8 @@ Refusal = Callable[[samples.Object], str]
 PATH = "must be a path relative to the root of the modelCache volume"
 DECIMAL = 'must be a decimal number as text, with at most 6 decimals, e.g. "5.5"'
 STATIC = {"inputTokens": 1, "outputTokens": 1, "requestRate": "1"}
+SHAPE = {"layers": 32, "hiddenSize": 4096, "heads": 32, "intermediateSize": 14336, "vocabulary": 128256}
+EXPERTS = {"count": 8, "perToken": 2, "intermediateSize": 14336}
 BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("no target", "targetRef", ABSENT, "spec.targetRef: Required value"),
     ("no name of the target", "targetRef.name", ABSENT, "spec.targetRef.name: Required value"),
@@ -39,6 +41,28 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("a path with a newline", "model.path", "base\n", PATH),
     ("weights among the artefacts", "model.path", "artefacts/llama-int8", "must not lie under artefacts/ or runs/"),
     ("a revision with spaces", "model.revision", "main branch", "must be a revision: letters, digits"),
+    ("KV heads that do not divide heads", "model.architecture", {**SHAPE, "kvHeads": 5}, "must divide heads"),
+    (
+        "more experts a token than there are",
+        "model.architecture",
+        {**SHAPE, "experts": {**EXPERTS, "perToken": 9}},
+        "must not exceed count",
+    ),
+    (
+        "more dense layers than layers",
+        "model.architecture",
+        {**SHAPE, "experts": {**EXPERTS, "denseLayers": 33}},
+        "denseLayers must not exceed layers",
+    ),
+    (
+        "more layers with a window than layers",
+        "model.architecture",
+        {**SHAPE, "slidingWindow": {"tokens": 128, "layers": 33}},
+        "its layers must not exceed layers of the model",
+    ),
+    ("a model without layers", "model.architecture", {**SHAPE, "layers": 0}, "should be greater than or equal to 1"),
+    ("a weight format nobody knows", "model.architecture", {**SHAPE, "weights": "INT2"}, "Unsupported value"),
+    ("a strategy nobody knows", "search.strategy", "Guess", 'supported values: "Thorough", "Rapid"'),
     ("no claim", "modelCache.claimName", ABSENT, "spec.modelCache.claimName: Required value"),
     ("a claim of another namespace", "modelCache.claimName", "other/models", "must be the name of an object"),
     ("an accelerator without domain", "accelerator.resource", "gpu", "with its domain, e.g. nvidia.com/gpu"),

@@ -58,6 +58,7 @@ trial:
 compress:
   {{- include "rightsizer.profile" (dict "profile" .Values.jobs.compress "root" .) | nindent 2 }}
 prices: {{ toJson .Values.prices }}
+gpus: {{ toJson .Values.gpus }}
 engineImages: {{ toJson .Values.engineImages }}
 namespaces: {{ toJson .Values.watchNamespaces }}
 readOnly: {{ .Values.readOnly }}

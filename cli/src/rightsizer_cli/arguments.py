@@ -79,6 +79,10 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "-f", "--file", action="append", required=True, metavar="FILE",
         help="manifests: the InferenceDeployment, and its target's Deployment where there is one",
     )  # fmt: skip
+    plan.add_argument(
+        "--print-architecture", action="store_true",
+        help="print spec.model.architecture of the model, to be pasted into the InferenceDeployment, and nothing else",
+    )  # fmt: skip
     plan.add_argument("--gpu", metavar="NAME", help="GPU product instead of spec.accelerator.type")
     text = "estimate recorded runs, row by row"
     estimate = commands.add_parser(

@@ -40,6 +40,8 @@ def _assembled(found: Run) -> result.Result:
         baseline_accuracy_percent=levers.accuracy(verdicts.AS_IS, found.status.trials),
         quality=tuple(_present(standings.certificate(found, candidate) for candidate in found.candidates)),
         candidates=tuple(standings.candidate_result(found, candidate) for candidate in found.candidates),
+        estimates=standings.estimates(found),
+        learned=standings.learned(found),
         minimality=standings.minimality(found),
         cost=money.cost_of(found.inputs, before, after),
         search=_search(found, before, after),

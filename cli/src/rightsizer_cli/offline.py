@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from rightsizer_cli.failure import NOT_FOUND, REFUSED, USAGE, Failure
+from rightsizer_operator.resource.architecture import Architecture
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.sizing.estimate import model_facts, tables
+from rightsizer_operator.sizing.estimate import model_config, model_facts, tables
 from rightsizer_operator.sizing.estimate.failures import NotEstimable
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 from rightsizer_operator.sizing.estimate.questions import Serving
@@ -181,21 +182,38 @@ def _weights(quantization: str) -> str:
     return "INT8W8A16" if quantization.startswith("int8") else ""
 
 
-def the_model(path: str | None, name: str) -> ModelFacts:
-    """Facts from a config.json, else of the published model of that name; raises Failure."""
+def the_model(path: str | None, name: str, stated: Architecture | None = None) -> ModelFacts:
+    """Facts from a config.json, else as stated, else of the published model of that name; raises Failure."""
     try:
         if path:
             return model_facts.from_config(document_of(path), name)
     except NotEstimable as problem:
         raise refused(problem) from None
+    if stated is not None:
+        return model_facts.from_architecture(stated, name)
     found = tables.published_model(name)
     if found is None:
-        raise Failure(
-            REFUSED,
-            f"spec.model.name: {name} is not in the table of published models",
-            "Give its config.json: --model-config config.json.",
-        )
+        raise _unpublished(name)
     return found
+
+
+def the_architecture(path: str | None, name: str) -> Architecture:
+    """``spec.model.architecture`` from a config.json, else of the published model of that name; raises Failure."""
+    try:
+        found = model_config.architecture(document_of(path)) if path else tables.published_architecture(name)
+    except NotEstimable as problem:
+        raise refused(problem) from None
+    if found is None:
+        raise _unpublished(name)
+    return found
+
+
+def _unpublished(name: str) -> Failure:
+    return Failure(
+        REFUSED,
+        f"spec.model.name: {name} is not in the table of published models",
+        "Give its config.json (--model-config config.json), or state spec.model.architecture.",
+    )
 
 
 def gpu_facts(path: str | None) -> dict[str, GpuFacts]:

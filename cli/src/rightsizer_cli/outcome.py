@@ -6,6 +6,7 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 
 _ENDS: dict[str, State] = {
     "Complete": "NothingBetter",
+    "Estimated": "Estimated",
     "Exhausted": "Exhausted",
     "Superseded": "Superseded",
     "Failed": "Failed",

@@ -15,7 +15,16 @@ SCHEMA: Literal["rightsizer.dev/result/v1"] = "rightsizer.dev/result/v1"
 
 Evidence = Literal["Measured", "Replayed", "Estimated", "Observed"]
 State = Literal[
-    "InProgress", "NothingBetter", "Exhausted", "Superseded", "Proposed", "Rewriting", "Applied", "RolledBack", "Failed"
+    "InProgress",
+    "Estimated",
+    "NothingBetter",
+    "Exhausted",
+    "Superseded",
+    "Proposed",
+    "Rewriting",
+    "Applied",
+    "RolledBack",
+    "Failed",
 ]
 
 
@@ -159,8 +168,40 @@ class CandidateResult(Document):
     outcome: str
     verdict: str
     attempts: int
-    evidence: Literal["Measured", "Replayed", "Rule", "None"]
+    evidence: Literal["Measured", "Replayed", "Estimated", "Rule", "None"]
     log_tail: str = ""
+
+
+class EstimatedPlan(Document):
+    """A candidate of a run of strategy Rapid that is estimated to serve the demand inside the limits."""
+
+    rank: int
+    candidate: str
+    lever: str
+    method: str
+    replicas: int
+    gpus: int
+    rate_rps: Figure | None = None
+    """Largest rate of one replica."""
+    latencies_ms: dict[str, Figure] = {}
+    latencies_at_rps: float | None = None
+    cost_per_million_tokens: Figure | None = None
+    kv_tokens: int | None = None
+    """Tokens that the KV cache of one replica holds."""
+
+
+class Learned(Document):
+    """What measured trials, of this run and earlier ones, taught the estimator about an engine: how many times as long
+    as estimated it takes, with the number of trials and the standard deviation of the logarithm."""
+
+    engine: str
+    accelerator: str
+    prompt_factor: float
+    prompt_count: int
+    prompt_spread: float | None = None
+    decode_factor: float
+    decode_count: int
+    decode_spread: float | None = None
 
 
 class Alternative(Document):
@@ -249,6 +290,9 @@ class Result(Document):
     baseline_accuracy_percent: Figure | None = None
     quality: tuple[Certificate, ...] = ()
     candidates: tuple[CandidateResult, ...] = ()
+    estimates: tuple[EstimatedPlan, ...] = ()
+    """Best first; only of a run of strategy Rapid."""
+    learned: tuple[Learned, ...] = ()
     minimality: Minimality | None = None
     cost: Cost | None = None
     search: Search

@@ -10,6 +10,7 @@ _OUTCOME_COLOURS = {
     "Succeeded": GREEN,
     "Running": BOLD,
     "Pending": DIM,
+    "Estimated": BOLD,
     "Unsupported": DIM,
     "MissedSLO": YELLOW,
     "CannotBeat": YELLOW,
@@ -75,6 +76,8 @@ def _fact(name: str, text: str, colours: bool, columns: int) -> str:
 def _spent(summary: Summary) -> str:
     if not summary.run:
         return ""
+    if summary.rapid:
+        return f"{summary.run}: estimates only, nothing is started"
     spent = (
         f"{summary.run}: trial {summary.trials_used} of at most {summary.max_trials}, {summary.gpu_hours:.2f} GPU hours"
     )
@@ -90,6 +93,8 @@ def _candidate(candidate: CandidateLine, colours: bool) -> tuple[str, ...]:
     capacity = f"{candidate.capacity_rps}/s" if candidate.capacity_rps else "-"
     if candidate.capacity_rps and candidate.capacity_error_percent:
         capacity += f" ± {candidate.capacity_error_percent} %"
+    if candidate.estimated_rps and not candidate.capacity_rps:
+        capacity = f"{candidate.estimated_rps}/s Estimated"
     drop = f"{candidate.drop_points} (≤ {candidate.upper_points})" if candidate.drop_points else "-"
     return (
         visible(candidate.id),
@@ -107,7 +112,8 @@ def _decision(summary: Summary, colours: bool) -> list[str]:
         [_fact("serves", visible(_side(summary.current, summary.currency)), colours, 0)] if summary.current.gpus else []
     )
     if summary.proposal is None:
-        return [*lines, _fact("proposal", "none yet", colours, 0)]
+        none = "none: Rapid estimates only; set spec.search.strategy to Thorough" if summary.rapid else "none yet"
+        return [*lines, _fact("proposal", none, colours, 0)]
     proposed = f"{summary.proposal_hash}  {_side(summary.proposal, summary.currency)}"
     lines.append(_fact("proposal", painted(visible(proposed), GREEN, colours), colours, 0))
     gains = [("GPUs", summary.proposal_gpus), ("cost per M tokens", summary.proposal_cost)]

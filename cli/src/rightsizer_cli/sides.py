@@ -50,7 +50,7 @@ def _side(found: Configuration, entry: CandidateStatus | None, serving: Serving 
         image=serving.image if serving else "",
         replicas=found.replicas,
         gpus=found.gpus,
-        latencies_ms=_latencies(found, evidence),
+        latencies_ms=latencies(found, evidence),
         latencies_at_rps=number(found.latencies_at_rps) if found.latencies_at_rps else None,
         rate_rps=rate,
         certified=certified,
@@ -70,7 +70,7 @@ def _signed(text: str | None, evidence: Evidence) -> Figure | None:
     return None if text is None else Figure(value=float(text), evidence=evidence)
 
 
-def _latencies(found: Configuration, evidence: Evidence) -> dict[str, Figure]:
+def latencies(found: Configuration, evidence: Evidence) -> dict[str, Figure]:
     shown = found.latencies.model_dump(exclude_none=True) if found.latencies else {}
     return {name.removesuffix("_ms"): Figure(value=number(text), evidence=evidence) for name, text in shown.items()}
 

@@ -1,6 +1,8 @@
 """Each candidate in the result: its rung of the ladder, its quality certificate, what became of it; the proof.
 Called by ``assemble``. Pure."""
 
+from typing import Literal
+
 from rightsizer_cli import levers, money, result, sides
 from rightsizer_cli.inputs import Run
 from rightsizer_cli.result import Figure
@@ -99,8 +101,47 @@ def candidate_result(run: Run, candidate: Candidate) -> result.CandidateResult:
         outcome="Unsupported" if excluded else entry.outcome,
         verdict=entry.verdict or candidate.excluded,
         attempts=entry.attempts,
-        evidence="Rule" if excluded else "Measured" if entry.attempts else "None",
+        evidence=_evidence(entry, excluded),
         log_tail=tails[-1] if tails and entry.outcome in ("EngineFailed", "EngineHung") else "",
+    )
+
+
+def _evidence(entry: CandidateStatus, excluded: bool) -> Literal["Measured", "Estimated", "Rule", "None"]:
+    if excluded:
+        return "Rule"
+    return "Measured" if entry.attempts else "Estimated" if entry.estimate else "None"
+
+
+def estimates(run: Run) -> tuple[result.EstimatedPlan, ...]:
+    """What a run of strategy Rapid ranks, best first."""
+    known = {candidate.id: candidate for candidate in run.candidates}
+    found = [_estimated(entry, known.get(entry.id)) for entry in run.status.candidates]
+    return tuple(sorted((plan for plan in found if plan), key=lambda plan: plan.rank))
+
+
+def _estimated(entry: CandidateStatus, candidate: Candidate | None) -> result.EstimatedPlan | None:
+    plan, estimate = entry.configuration, entry.estimate
+    if plan is None or estimate is None or estimate.rank is None:
+        return None
+    return result.EstimatedPlan(
+        rank=estimate.rank,
+        candidate=entry.id,
+        lever=levers.lever(candidate) if candidate else entry.id,
+        method=estimate.method,
+        replicas=plan.replicas,
+        gpus=plan.gpus,
+        rate_rps=sides.figure(estimate.rate_rps, "Estimated"),
+        latencies_ms=sides.latencies(plan, "Estimated"),
+        latencies_at_rps=number(plan.latencies_at_rps) if plan.latencies_at_rps else None,
+        cost_per_million_tokens=sides.figure(plan.cost_per_million_tokens, "Estimated"),
+        kv_tokens=estimate.kv_tokens,
+    )
+
+
+def learned(run: Run) -> tuple[result.Learned, ...]:
+    """Factors by engine, as the run has them."""
+    return tuple(
+        result.Learned.model_validate(entry.model_dump()) for entry in run.status.efficiencies or run.inputs.learned
     )
 
 

@@ -22,6 +22,8 @@ class CandidateLine:
     cost_per_million_tokens: str = ""
     evidence: str = ""
     verdict: str = ""
+    estimated_rps: str = ""
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Summary:
     run: str
     trials_used: int
     max_trials: int
+    rapid: bool
     gpu_hours: float
     money: str
     currency: str
@@ -84,6 +87,7 @@ def summarised(infdep: Object, run: Object | None) -> Summary:
         run=pick(status, "runRef", "name"),
         trials_used=pick(search, "trialsUsed", default=0),
         max_trials=pick(spec, "search", "budget", "maxTrials", default=24),
+        rapid=pick(run, "spec", "accepted", "search", "strategy") == "Rapid",
         gpu_hours=pick(search, "gpuSeconds", default=0) / 3600,
         money=pick(search, "money"),
         currency=pick(spec, "cost", "currency", default="USD"),
@@ -141,14 +145,17 @@ def _side(found: Object) -> Side:
 
 
 def _candidates(run: Object | None) -> tuple[CandidateLine, ...]:
-    """In the order of the run's spec, derived ones last; a candidate without an entry in the status is Pending,
-    or Unsupported by rule."""
+    """In the order of the run's spec, derived ones last, or by rank where estimated; a candidate without an entry in
+    the status is Pending, or Unsupported by rule."""
     if run is None:
         return ()
     known = {pick(entry, "id"): entry for entry in pick(run, "status", "candidates", default=[])}
     planned = [*pick(run, "spec", "candidates", default=[]), *pick(run, "status", "derived", default=[])]
     ordered = {pick(candidate, "id"): candidate for candidate in planned}
-    return tuple(_line(id_, ordered.get(id_, {}), known.get(id_, {})) for id_ in {**ordered, **known})
+    lines = [_line(id_, ordered.get(id_, {}), known.get(id_, {})) for id_ in {**ordered, **known}]
+    return tuple(
+        sorted(lines, key=lambda line: (not line.rank, line.rank)) if any(one.rank for one in lines) else lines
+    )
 
 
 def _line(id_: str, planned: Object, entry: Object) -> CandidateLine:
@@ -165,4 +172,6 @@ def _line(id_: str, planned: Object, entry: Object) -> CandidateLine:
         cost_per_million_tokens=pick(configuration, "costPerMillionTokens"),
         evidence=pick(configuration, "evidence"),
         verdict=pick(entry, "verdict") or excluded,
+        estimated_rps=pick(entry, "estimate", "rateRps"),
+        rank=pick(entry, "estimate", "rank", default=0),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rightsizer_cli.levers import in_words
 from rightsizer_cli.plain import table, visible
-from rightsizer_cli.result import Certificate, Figure, Repeat, Result, Rung, Side, Targets
+from rightsizer_cli.result import Certificate, Figure, Learned, Repeat, Result, Rung, Side, Targets
 from rightsizer_operator.sizing.figures import counted
 
 Cell = Callable[[Side], str]
@@ -56,11 +56,11 @@ def figure_value(found: Figure | None) -> str:
 def report(result: Result) -> list[str]:
     """Before and after, the ladder, what the search cost."""
     head = f"{result.subject.namespace}/{result.subject.name}: {result.decision.sentence}"
-    lines = [visible(head), "", *_sides(result)]
+    lines = [visible(head), "", *(estimates(result) or _sides(result))]
     if result.ladder:
         lines += ["", *_ladder(result.ladder)]
-    lines += ["", *_spent(result)]
-    return lines + [f"note: {visible(note)}" for note in result.notes]
+    lines += ["", *(["Nothing was started."] if result.decision.state == "Estimated" else _spent(result))]
+    return [*lines, *learned(result), *(f"note: {visible(note)}" for note in result.notes)]
 
 
 def _sides(result: Result) -> list[str]:
@@ -132,12 +132,62 @@ def _spent(result: Result) -> list[str]:
     return lines
 
 
+# --- what was only estimated
+
+
+def estimates(result: Result) -> list[str]:
+    """The ranked candidates of a run of strategy Rapid; nothing for other runs."""
+    if not result.estimates:
+        return []
+    limits = list(result.targets.limits_ms)
+    metrics = (f"P{result.targets.percentile} {name.upper()}" for name in limits)
+    heading = ("#", "CANDIDATE", "GPUS", "REPLICAS", "RATE/REPLICA", *metrics, "COST/M TOKENS", "BY")
+    rows = [
+        (
+            str(plan.rank), visible(plan.candidate), str(plan.gpus), str(plan.replicas),
+            f"{figure_value(plan.rate_rps)}/s",
+            *(f"{figure_value(plan.latencies_ms.get(name))} ms" for name in limits),
+            price(plan.cost_per_million_tokens.value) if plan.cost_per_million_tokens else "-",
+            visible(plan.method),
+        )
+        for plan in result.estimates
+    ]  # fmt: skip
+    return ["Every figure is Estimated, nothing was measured, quality is not estimated:", *table(heading, rows)]
+
+
+def learned(result: Result) -> list[str]:
+    """What trials taught the estimator, one sentence for each engine."""
+    return [f"Trials taught: {visible(taught(one))}." for one in result.learned]
+
+
+def taught(found: Learned) -> str:
+    """``VLLM on H100-SXM: decoding 1.30 times as long as estimated (3 trials, spread 0.05), …``."""
+    parts = (
+        ("reading prompts", found.prompt_factor, found.prompt_count, found.prompt_spread),
+        ("decoding", found.decode_factor, found.decode_count, found.decode_spread),
+    )
+    said = [
+        f"{name} {factor:.2f} times as long as estimated ({count} trials"
+        + ("" if spread is None else f", spread {spread:.2f}") + ")"
+        for name, factor, count, spread in parts if count
+    ]  # fmt: skip
+    return f"{found.engine} on {found.accelerator}: {', '.join(said) or 'nothing yet'}"
+
+
 # --- the explanation
 
 
 def explanation(result: Result) -> list[str]:
     """Why this configuration, and why not each other candidate."""
-    return [*_why(result), "", *_why_not(result), *_minimality(result), *_again(result.repeat)]
+    ranked = estimates(result)
+    shown = [*ranked, ""] if ranked else []
+    rest = [*_minimality(result), *_lessons(result), *_again(result.repeat)]
+    return [*_why(result), "", *shown, *_why_not(result), *rest]
+
+
+def _lessons(result: Result) -> list[str]:
+    found = learned(result)
+    return ["", *found] if found else []
 
 
 def _again(repeat: Repeat | None) -> list[str]:
@@ -167,7 +217,8 @@ def _certificate(found: Certificate) -> str:
 
 
 def _why_not(result: Result) -> list[str]:
-    others = [c for c in result.candidates if c.candidate != result.decision.candidate]
+    shown = {result.decision.candidate, *(plan.candidate for plan in result.estimates)}
+    others = [c for c in result.candidates if c.candidate not in shown]
     if not others:
         return []
     rows = [(visible(c.candidate), visible(c.outcome), c.evidence, visible(c.verdict) or "-") for c in others]

@@ -42,6 +42,31 @@ class JobProfile:
     """A class below that of serving pods, best with preemptionPolicy Never: a trial gives way and takes nothing."""
 
 
+Size = Annotated[float, pydantic.Field(gt=0, le=1e6, allow_inf_nan=False)]
+Speed = Annotated[float, pydantic.Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """Facts of an accelerator that the package's table lacks, or has otherwise. TFLOPS are dense; 0: no such
+    arithmetic.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+    name: Annotated[str, pydantic.Field(min_length=1, max_length=63)]
+    memory_gib: Size
+    bandwidth_gbs: Size
+    bf16_tflops: Size
+    link_gbs: Size
+    compute_capability: Annotated[str, pydantic.Field(min_length=1, max_length=16)]
+    source: Annotated[str, pydantic.Field(min_length=1, max_length=200)]
+    """Where the figures come from, with a date; said beside every estimate that rests on them."""
+    aliases: tuple[Annotated[str, pydantic.Field(min_length=1, max_length=63)], ...] = ()
+    fp8_tflops: Speed = 0.0
+    int8_tflops: Speed = 0.0
+    fp4_tflops: Speed = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Operator configuration; every field is a chart value. Times in seconds."""
@@ -53,6 +78,8 @@ class Settings:
     """Price of one accelerator hour by accelerator type; the resource name is looked up when the type is unknown or
     unlisted.
     """
+    gpus: tuple[Gpu, ...] = ()
+    """Accelerators for estimates, laid over the package's table."""
     engine_images: dict[str, str] = field(default_factory=dict)
     """Image by engine kind (VLLM, TensorRTLLM) for candidates whose engine is not the baseline's."""
     read_only: bool = False

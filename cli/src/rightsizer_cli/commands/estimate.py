@@ -32,14 +32,26 @@ def run(options: argparse.Namespace) -> int:
 def _read(path: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Columns, and the records with their lines."""
     reader = csv.DictReader(io.StringIO(offline.text_of(path), newline=""))
-    columns = list(reader.fieldnames or ())
+    try:
+        columns = list(reader.fieldnames or ())
+    except csv.Error as error:
+        raise _no_csv(path, str(error)) from None
     records = []
-    for record in reader:
-        if None in record or None in record.values():
-            said = f"{path}: line {reader.line_num} has not as many fields as the first line names"
-            raise Failure(USAGE, said, "Correct the file: one value for each column.")
-        records.append((reader.line_num, record))
+    try:
+        for record in reader:
+            if None in record or None in record.values():
+                said = f"{path}: line {reader.line_num} has not as many fields as the first line names"
+                raise Failure(USAGE, said, "Correct the file: one value for each column.")
+            records.append((reader.line_num, record))
+    except csv.Error as error:
+        raise _no_csv(path, f"after line {reader.line_num}: {error}") from None
     return columns, records
+
+
+def _no_csv(path: str, why: str) -> Failure:
+    return Failure(
+        USAGE, f"{path} cannot be read as CSV: {why}", "Name columns in the first line, a run in each other."
+    )
 
 
 def _added(found: rows.RowEstimate) -> dict[str, str]:

@@ -8,7 +8,7 @@ from rightsizer_cli.kubectl import Kubectl
 from rightsizer_cli.plain import structured
 from rightsizer_cli.tables import explanation
 
-_PARTS = ("subject", "decision", "candidates", "quality", "minimality", "repeat", "notes")
+_PARTS = ("subject", "decision", "candidates", "quality", "estimates", "minimality", "learned", "repeat", "notes")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,9 +16,19 @@ from rightsizer_operator.sizing.estimate.tables import GpuFacts
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.print_architecture:
+        print(_architecture(options))
+        return OK
     found = planned(options)
     print(written(found, options.output))
     return OK
+
+
+def _architecture(options: argparse.Namespace) -> str:
+    """The YAML of ``spec.model.architecture``."""
+    _, spec = offline.the_infdep(offline.manifests(options.file))
+    stated = offline.the_architecture(options.model_config, spec.model.name)
+    return structured({"spec": {"model": {"architecture": stated.wire()}}}, "yaml")
 
 
 def planned(options: argparse.Namespace) -> Forecast:
@@ -30,7 +40,7 @@ def planned(options: argparse.Namespace) -> Forecast:
     gpu = tables.gpu(product, offline.gpu_facts(options.gpus))
     if gpu is None:
         return _unknown(name, spec, serving, product)
-    model = offline.the_model(options.model_config, spec.model.name)
+    model = offline.the_model(options.model_config, spec.model.name, spec.model.architecture)
     hourly = spec.cost.gpu_hourly or _default_price(spec, gpu)
     efficiencies = offline.efficiency_facts(options.efficiencies)
     asked = questions.question(spec, model, gpu, serving, hourly, efficiencies)

@@ -6,7 +6,7 @@ from rightsizer_cli.page import charts
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, table
 from rightsizer_cli.result import Api, ArtefactResult, Figure, Repeat, Result
-from rightsizer_cli.tables import load, number, price, stated
+from rightsizer_cli.tables import load, number, price, stated, taught
 
 # --- money
 
@@ -116,6 +116,7 @@ def search(result: Result) -> Markup:
             f"{number(found.payback_hours)} hours of the saving" if found.payback_hours is not None else None,
         ),
         ("probe, certification", f"{found.probe_seconds} s, {found.certification_seconds} s"),
+        *(("trials taught the estimator", taught(one)) for one in result.learned),
     ]
     return section("What the search cost", _facts(facts))
 

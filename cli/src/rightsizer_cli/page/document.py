@@ -16,6 +16,7 @@ ORDER: tuple[Section, ...] = (
     overview.head,
     overview.cards,
     overview.sides,
+    evidence.estimates,
     evidence.ladder,
     evidence.latency,
     evidence.quality,

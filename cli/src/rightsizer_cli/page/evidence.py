@@ -2,9 +2,42 @@
 
 from rightsizer_cli.page import charts
 from rightsizer_cli.page.markup import Markup, joined, tag
-from rightsizer_cli.page.parts import roles, row, section, signed, table
+from rightsizer_cli.page.parts import figure, roles, row, section, signed, table
 from rightsizer_cli.result import Certificate, Result, Rung
-from rightsizer_cli.tables import number, stated
+from rightsizer_cli.tables import number, price, stated
+
+# --- estimates
+
+
+_ESTIMATED = (
+    "Computed from the model, the accelerator's data sheet and the engine's batching rules: every figure is Estimated, "
+    "nothing was started. Quality is not estimated. A change is proposed only after strategy Thorough has measured it."
+)
+
+
+def estimates(result: Result) -> Markup | None:
+    if not result.estimates:
+        return None
+    metrics, unit = list(result.targets.limits_ms), f", {result.cost.currency}" if result.cost else ""
+    rows = [
+        row(
+            joined(plan.candidate, tag("span", plan.lever, class_="small")),
+            str(plan.gpus), str(plan.replicas), figure(plan.rate_rps, "/s"),
+            *(figure(plan.latencies_ms.get(metric)) for metric in metrics),
+            figure(plan.cost_per_million_tokens, written=price), plan.method.lower(),
+            numbers=range(1, 5 + len(metrics)),
+        )
+        for plan in result.estimates
+    ]  # fmt: skip
+    heading = ["candidate", "accelerators", "replicas", "rate of one replica",
+               *(f"p{result.targets.percentile} {metric}, ms" for metric in metrics),
+               f"cost per M tokens{unit}", "by"]  # fmt: skip
+    return section(
+        "Estimated candidates, best first",
+        tag("p", _ESTIMATED, class_="lead"),
+        table(heading, rows, range(1, 5 + len(metrics))),
+    )
+
 
 # --- ladder
 

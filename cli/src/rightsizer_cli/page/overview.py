@@ -13,6 +13,7 @@ from rightsizer_operator.sizing.figures import counted
 
 _STATES = {
     "InProgress": "in progress",
+    "Estimated": "estimated, nothing was measured",
     "NothingBetter": "nothing better found",
     "Exhausted": "ended without a proposal",
     "Superseded": "superseded",

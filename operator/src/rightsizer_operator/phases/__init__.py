@@ -1,8 +1,8 @@
 """One reconcile as a pure function: ``advance(world) -> Step``. Called by ``reconcile``; reads no clock and does no
 I/O.
 
-Order: accept -> plan -> measure -> choose -> rewrite, with watch deciding whether the run still fits. Each file holds
-one step.
+Order: accept -> plan -> measure -> choose -> rewrite, with watch deciding whether the run still fits; a run of strategy
+Rapid ends after plan, in rapid. Each file holds one step.
 Level-triggered: the same world gives the same Step, whatever happened before.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rightsizer_operator.actions import Action, CreateJob
 from rightsizer_operator.manifests import labels
-from rightsizer_operator.phases import accept, choose, measure, plan, rewrite, summary, watch
+from rightsizer_operator.phases import accept, choose, learning, measure, plan, rapid, rewrite, summary, watch
 from rightsizer_operator.phases.accept import Accepted, Problem
 from rightsizer_operator.phases.gate import Hold
 from rightsizer_operator.phases.moves import Conclude, Propose, Start, Wait
@@ -74,7 +74,7 @@ def _refused(world: World, problem: Problem) -> Step:
 
 def _plan(world: World, accepted: Accepted) -> Step:
     """A run for these inputs: made, or found again where it was made before."""
-    create = plan.create_run(world.infdep, accepted, world.settings)
+    create = plan.create_run(world.infdep, accepted, world.settings, world.run)
     name = create.manifest["metadata"]["name"]
     exists = any(known == name for known, _, _ in world.run_names)
     actions: tuple[Action, ...] = () if exists else (create,)
@@ -134,14 +134,28 @@ def _supersede(world: World, accepted: Accepted, run: OptimizationRun, reason: s
 
 
 def _current(world: World, accepted: Accepted, run: OptimizationRun) -> Step:
-    """The run goes on: its search, or the rewrite to its proposal."""
-    view = view_of(world, accepted, run, measure.harvest(world, run))
+    """The run goes on: its search, or the rewrite to its proposal; a run of strategy Rapid is estimated and ends."""
+    if run.spec.accepted.search.strategy == "Rapid":
+        return _estimated(view_of(world, accepted, run, run.status))
+    harvested = measure.harvest(world, run)
+    taught = learning.taught(run, harvested, world.settings)
+    view = view_of(world, accepted, run, harvested.model_copy(update={"efficiencies": taught}))
     derived = measure.derived(view)
     if derived != view.status.derived:
         view = view_of(world, accepted, run, view.status.model_copy(update={"derived": derived}))
     if view.status.proposal is not None:
         return _rewrite(view)
     return _search(view)
+
+
+def _estimated(view: View) -> Step:
+    found = rapid.estimated(view)
+    conditions = (
+        condition("Optimized", "Unknown", found.reason, f"{found.text}. {rapid.ONLY}"),
+        condition("ProposalReady", "False", reasons.ESTIMATES_ONLY, rapid.ONLY),
+        *summary.applied_conditions(NOT_APPLIED),
+    )
+    return _told(view, found.status, rapid.PHASE, f"{found.text}. {rapid.ONLY}", conditions, (), 300.0)
 
 
 def _search(view: View) -> Step:
@@ -238,7 +252,7 @@ def _told(
         summary.slo_condition(view),
         *conditions,
     )
-    status = summary.run_figures(view, status, decided_gpus)
+    status = summary.run_figures(view, status, decided_gpus, keep=status.phase == rapid.PHASE)
     told = Told(
         phase="Paused" if view.stopped and phase in SEARCH_PHASES else phase,
         activity=activity,

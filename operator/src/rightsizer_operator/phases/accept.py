@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rightsizer_jobs import stats
 from rightsizer_operator.manifests import baseline as baselines
+from rightsizer_operator.phases import estimates
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Baseline
@@ -23,7 +24,8 @@ FASTEST_TOKEN_MS = 0.1
 """
 INPUT_PROBLEMS = (
     reasons.CLAIM_NOT_FOUND, reasons.CLAIM_UNUSABLE, reasons.BUDGET_TOO_SMALL, reasons.SLO_UNREACHABLE,
-    reasons.DEMAND_ZERO, reasons.CONTAINER_AMBIGUOUS,
+    reasons.DEMAND_ZERO, reasons.CONTAINER_AMBIGUOUS, reasons.MODEL_ARCHITECTURE_UNKNOWN,
+    reasons.ACCELERATOR_NOT_ESTIMABLE, reasons.ACCELERATOR_TYPE_UNKNOWN,
 )  # fmt: skip
 """Problems of a search that are none of a rewrite which has begun: its run knows its container, too."""
 
@@ -51,6 +53,8 @@ class Accepted:
 def accept(world: World) -> Accepted | Problem:
     """The accepted inputs, or the first problem."""
     for check in CHECKS:
+        if check in NEEDED_TO_MEASURE and world.infdep.spec is not None and _rapid(world.infdep.spec):
+            continue
         problem = check(world)
         if problem is not None:
             return problem
@@ -61,10 +65,10 @@ def accept(world: World) -> Accepted | Problem:
         snapshot = baselines.snapshot(target, spec, world.scalers)
     except baselines.Refused as refused:
         return Problem(refused.reason, refused.message)
-    problem = _budget(spec, snapshot)
+    type_, type_note = _accelerator_type(world, spec)
+    problem = _estimable(world, spec, type_) if _rapid(spec) else _budget(spec, snapshot)
     if problem is not None:
         return problem
-    type_, type_note = _accelerator_type(world, spec)
     price = cost.price_of(spec, type_, world.settings.prices)
     notes = (_nodes_note(world), _price_note(spec, type_, price), type_note, _margin_note(spec))
     return Accepted(
@@ -211,6 +215,37 @@ CHECKS: tuple[Callable[[World], Problem | None], ...] = (
     _available,
 )
 """In order: what cannot be read, then what cannot be worked on, then what may heal."""
+NEEDED_TO_MEASURE = (_claim, _available)
+"""Strategy Rapid starts nothing, so it needs neither the volume nor a replica that serves."""
+
+
+def _rapid(spec: InferenceDeploymentSpec) -> bool:
+    return spec.search.strategy == "Rapid"
+
+
+def _estimable(world: World, spec: InferenceDeploymentSpec, type_: str) -> Problem | None:
+    """What an estimate needs and nothing tells."""
+    if not type_:
+        return Problem(
+            reasons.ACCELERATOR_TYPE_UNKNOWN,
+            "spec.accelerator.type: strategy Rapid estimates for a product, and neither this field nor the label "
+            f"{PRODUCT_LABEL} of the target's nodes names one; set it, e.g. NVIDIA-H100-80GB-HBM3.",
+        )
+    if estimates.gpu_of(type_, world.settings) is None:
+        return Problem(
+            reasons.ACCELERATOR_NOT_ESTIMABLE,
+            f"spec.accelerator.type: no facts of {type_} are known, so it can be measured, not estimated; set "
+            "spec.search.strategy to Thorough, or have its memory, bandwidth and TFLOPS added to the operator's "
+            "configuration (gpus; docs/settings.md).",
+        )
+    if estimates.model_of(spec) is None:
+        return Problem(
+            reasons.MODEL_ARCHITECTURE_UNKNOWN,
+            f"spec.model.architecture: {spec.model.name} is not in the table of published models, and the operator "
+            "cannot read the model volume; state it (rightsizer plan --model-config config.json --print-architecture "
+            "writes it), or set spec.search.strategy to Thorough.",
+        )
+    return None
 
 
 def _budget(spec: InferenceDeploymentSpec, snapshot: Baseline) -> Problem | None:

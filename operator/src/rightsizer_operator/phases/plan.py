@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from rightsizer_operator.actions import CreateRun
 from rightsizer_operator.manifests import artefacts, labels, serving
 from rightsizer_operator.manifests import baseline as baselines
+from rightsizer_operator.phases import learning
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.resource.run import Baseline, Candidate, RunSpec, Serving
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing import fingerprint
 from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL
-from rightsizer_operator.world import InferenceDeployment
+from rightsizer_operator.world import InferenceDeployment, OptimizationRun
 
 CALIBRATION_SAMPLES = 384
 MAX_SEQUENCE_LENGTH = 512
@@ -38,9 +39,11 @@ class Choice:
     parallelism: int
 
 
-def create_run(infdep: InferenceDeployment, accepted: Accepted, settings: Settings) -> CreateRun:
-    """The run for these inputs, owned by the resource."""
-    spec = run_spec(infdep, accepted, settings)
+def create_run(
+    infdep: InferenceDeployment, accepted: Accepted, settings: Settings, last: OptimizationRun | None = None
+) -> CreateRun:
+    """The run for these inputs, owned by the resource; what the last run learned goes with it."""
+    spec = run_spec(infdep, accepted, settings).model_copy(update={"learned": learning.carried(last)})
     name = labels.run_name(infdep.name, spec.fingerprint, spec.attempt)
     return CreateRun(
         manifest={

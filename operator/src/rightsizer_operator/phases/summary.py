@@ -183,8 +183,8 @@ def proposal(view: View) -> Proposal | None:
     )
 
 
-def run_figures(view: View, status: RunStatus, decided_gpus: int | None) -> RunStatus:
-    """Everything of a run's status that is computed from its trials."""
+def run_figures(view: View, status: RunStatus, decided_gpus: int | None, *, keep: bool = False) -> RunStatus:
+    """Everything of a run's status that is computed from its trials; ``keep``: its candidates were estimated."""
     answers = view.as_is.report.answers if view.as_is.report else None
     digest = answers.sha256 if answers else ""
     running = _running(view)
@@ -195,7 +195,9 @@ def run_figures(view: View, status: RunStatus, decided_gpus: int | None) -> RunS
     return status.model_copy(
         update={
             "started_at": view.run.created,
-            "candidates": tuple(_entry(view, one, digest, running) for one in settled(view)),
+            "candidates": status.candidates
+            if keep
+            else tuple(_entry(view, one, digest, running) for one in settled(view)),
             "artefacts": tuple(
                 one.model_copy(update={"state": "Running"}) if one.name in running and one.state == "Pending" else one
                 for one in view.artefacts

@@ -212,6 +212,20 @@ ACCELERATOR_TYPE_UNKNOWN = _reason(
     "Set spec.accelerator.type.",
 )
 
+MODEL_ARCHITECTURE_UNKNOWN = _reason(
+    _INPUT,
+    "ModelArchitectureUnknown",
+    "Strategy Rapid estimates, and neither spec.model.architecture nor the table of published models tells the "
+    "model's layers and heads.",
+    "Set spec.model.architecture (rightsizer plan --print-architecture writes it), or strategy Thorough.",
+)
+ACCELERATOR_NOT_ESTIMABLE = _reason(
+    _INPUT,
+    "AcceleratorNotEstimable",
+    "Strategy Rapid estimates, and the GPU table does not know the accelerator: it can only be measured.",
+    "Set spec.search.strategy to Thorough, or have the accelerator added to the operator's gpus setting.",
+)
+
 # The search: Optimized (Unknown while it runs), ProposalReady, and Events.
 _SEARCH = "The search: Optimized, ProposalReady"
 PLANNING = _reason(_SEARCH, "Planning", "Candidates are being listed and ordered.")
@@ -225,6 +239,12 @@ PROPOSAL_READY = _reason(
     "Approve it by its hash in spec.updatePolicy.approvedProposal.",
 )
 NO_PROPOSAL = _reason(_SEARCH, "NoProposal", "There is no proposal (yet).")
+ESTIMATES_ONLY = _reason(
+    _SEARCH,
+    "EstimatesOnly",
+    "Strategy Rapid: candidates are estimated, nothing is started, and nothing is proposed.",
+    "Set spec.search.strategy to Thorough to measure and propose.",
+)
 NOTHING_BETTER = _reason(
     _SEARCH, "NothingBetter", "No candidate beats the baseline inside the targets; it stays as it is."
 )

@@ -13,7 +13,7 @@ from rightsizer_operator.resource.base import Quantity, Resource, Sentence, Whol
 from rightsizer_operator.resource.conditions import Condition
 from rightsizer_operator.resource.rules import Rule, Unique
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration
+from rightsizer_operator.resource.status import Configuration, Latencies
 
 Short = Annotated[str, Field(max_length=63)]
 Words = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=256)]
@@ -30,6 +30,7 @@ Outcome = Literal[
     "EngineHung",
     "Void",
     "Unsupported",
+    "Estimated",
 ]
 
 
@@ -107,6 +108,24 @@ class Candidate(Resource):
     )
 
 
+class Efficiency(Resource):
+    """What measured trials taught about one engine on one accelerator. Factors: geometric mean over the trials of
+    measured over estimated time.
+    """
+
+    engine: Annotated[str, Field(max_length=32)] = Field(description="Engine.")
+    accelerator: Short = Field(description="Accelerator, as the estimator's table names it.")
+    prompt_factor: Quantity = Field(default="1", description="On reading prompts, from the time to first token.")
+    prompt_count: Whole = Field(default=0, ge=0, description="Trials behind it.")
+    prompt_spread: Quantity | None = Field(default=None, description="Standard deviation of its logarithm.")
+    decode_factor: Quantity = Field(default="1", description="On decoding, from the time of an output token.")
+    decode_count: Whole = Field(default=0, ge=0, description="Trials behind it.")
+    decode_spread: Quantity | None = Field(default=None, description="Standard deviation of its logarithm.")
+
+
+Efficiencies = Annotated[tuple[Efficiency, ...], Field(max_length=8), Unique("engine")]
+
+
 class RunSpec(Resource):
     inference_deployment: Short = Field(description="Name of the InferenceDeployment.")
     generation: Whole = Field(description="Generation of the accepted spec.")
@@ -122,6 +141,7 @@ class RunSpec(Resource):
     candidates: Annotated[tuple[Candidate, ...], Field(max_length=64), Unique("id")] = Field(
         description="Base candidates, in order of trial."
     )
+    learned: Efficiencies = Field(default=(), description="What earlier runs taught; this run's estimates use it.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel="self == oldSelf", message="is immutable: change the InferenceDeployment, which starts a new run"),
@@ -174,6 +194,22 @@ class QualityResult(Resource):
     set_sha256: Annotated[str, Field(max_length=64)] = Field(description="Digest of the question set.")
 
 
+class Estimate(Resource):
+    """What was computed of a candidate, of evidence class Estimated throughout."""
+
+    rank: Whole | None = Field(default=None, ge=1, description="Place among the estimated plans; absent: out.")
+    method: Annotated[str, Field(max_length=16)] = Field(
+        default="", description="Simulation, Roofline, or empty: out before either."
+    )
+    rate_rps: Quantity | None = Field(
+        default=None, description="Largest rate of one replica within the limits, requests a second."
+    )
+    weights_gib: Quantity | None = Field(default=None, description="Weights on one accelerator, GiB.")
+    kv_gib: Quantity | None = Field(default=None, description="Left for the KV cache on one accelerator, GiB.")
+    kv_tokens: Whole | None = Field(default=None, ge=0, description="Tokens that the KV cache of one replica holds.")
+    alone: Latencies | None = Field(default=None, description="One request on an idle engine, milliseconds.")
+
+
 class CandidateStatus(Resource):
     id: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
     outcome: Outcome = Field(default="Pending", description="Where it stands.")
@@ -186,6 +222,7 @@ class CandidateStatus(Resource):
     )
     saturation_rps: Quantity | None = Field(default=None, description="Closed-loop saturation, requests a second.")
     configuration: Configuration | None = Field(default=None, description="Plan for the demand and its figures.")
+    estimate: Estimate | None = Field(default=None, description="What was computed instead of measured.")
 
 
 class Artefact(Resource):
@@ -259,7 +296,8 @@ class Rollout(Resource):
 
 class RunStatus(Resource):
     phase: Annotated[str, Field(max_length=32)] = Field(
-        default="", description="Compressing, Measuring, Certifying, Proposed, Exhausted, Superseded, Failed."
+        default="",
+        description="Compressing, Measuring, Certifying, Estimated, Proposed, Exhausted, Superseded, Failed.",
     )
     activity: Sentence = Field(default="", description="What is going on now.")
     started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Start.")
@@ -275,6 +313,9 @@ class RunStatus(Resource):
     )
     artefacts: Annotated[tuple[Artefact, ...], Field(max_length=32), Unique("name")] = Field(
         default=(), description="Compressed weights."
+    )
+    efficiencies: Efficiencies = Field(
+        default=(), description="What trials taught so far, earlier runs included; handed to the next run."
     )
     trials_used: Whole = Field(default=0, ge=0, description="Trials used of the budget.")
     gpu_seconds: Whole = Field(default=0, ge=0, description="Accelerator seconds used.")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from rightsizer_operator.resource.architecture import Architecture
 from rightsizer_operator.resource.base import (
     QUANTITY_PATTERN,
     Flag,
@@ -99,6 +100,11 @@ class Model(Resource):
         default=None,
         description="JSONL file of calibration samples on the modelCache volume, like the model's real traffic. "
         "INT8, INT8W8A16 and INT4 weights need it.",
+    )
+    architecture: Architecture | None = Field(
+        default=None,
+        description="Size and shape of the model, for estimates: the operator cannot read the model volume. "
+        "Default: the table of published models, by name. rightsizer plan --print-architecture writes it.",
     )
 
 
@@ -285,7 +291,10 @@ class MeasurementSpec(Resource):
 
 
 class Search(Resource):
-    strategy: Literal["Thorough"] = Field(default="Thorough", description="Thorough: every winner is measured.")
+    strategy: Literal["Thorough", "Rapid"] = Field(
+        default="Thorough",
+        description="Thorough: every winner is measured. Rapid: estimates only, no Job and no proposal.",
+    )
     engines: Annotated[tuple[Engine, ...], Field(min_length=1, max_length=2), Unique()] = Field(
         default=("VLLM",), description="Engines to consider."
     )

@@ -13,13 +13,16 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 GENERATOR_VERSION = 1
 """Version of the candidate generator and of this hash: a change disowns older runs instead of resuming them."""
 
-_NO_INPUTS = {
+_NO_INPUTS: dict[str, object] = {
     "updatePolicy": True,
     "paused": True,
     "cost": True,
     "search": {"budget": True},
     "targetRef": {"takeOwnership": True},
 }
+
+_ORDER_ONLY: dict[str, object] = {"model": {"architecture": True}}
+"""Of a measured search these only steer estimates: what was measured or applied stays when they are added."""
 
 
 def digest(value: object) -> str:
@@ -30,7 +33,8 @@ def digest(value: object) -> str:
 
 def inputs_fingerprint(spec: InferenceDeploymentSpec, baseline: Baseline, accelerator_type: str) -> str:
     """Hash of everything a search depends on, 16 hexadecimal digits."""
-    inputs = _without(spec.wire(), _NO_INPUTS)
+    dropped = _NO_INPUTS if spec.search.strategy == "Rapid" else {**_NO_INPUTS, **_ORDER_ONLY}
+    inputs = _without(spec.wire(), dropped)
     target = [baseline.target_uid, baseline.hash, baseline.template_hash]
     return digest([GENERATOR_VERSION, inputs, target, accelerator_type])[:16]
 

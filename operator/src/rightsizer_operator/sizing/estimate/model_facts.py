@@ -1,27 +1,15 @@
-"""A model's size and shape, from the ``config.json`` that lies beside its weights. Called by ``known`` and the CLI.
+"""A model's size and shape as counts: parameters, cached values, layers with a window. Called by ``tables`` and the
+CLI, and by ``phases`` for what a resource states.
 
-Reads dense and mixture-of-experts layers, grouped-query, multi-head and latent (MLA) attention, and sliding windows.
-A layout it does not know is an error that names the field: a guess would look like a result.
+Knows dense and mixture-of-experts layers, grouped-query, multi-head and latent (MLA) attention, and sliding windows.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rightsizer_operator.sizing.estimate.failures import NotEstimable
-
-_PLAIN_ACTIVATIONS = ("relu", "gelu", "gelu_new", "gelu_fast", "relu2")
-"""Activations of two-matrix feed-forward layers; all others gate, with three matrices."""
-_FULL, _SLIDING = ("full_attention",), ("sliding_attention", "chunked_attention")
-_STATE_SPACE = (
-    "ssm_state_size",
-    "mamba_d_state",
-    "mamba_num_heads",
-    "linear_num_value_heads",
-    "rwkv_version",
-    "d_state",
-)
-_REMEDY = "Measure this model instead (search.strategy: Thorough); only known layouts can be estimated."
+from rightsizer_operator.resource.architecture import Architecture, Latent
+from rightsizer_operator.sizing.estimate import model_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,156 +64,64 @@ class ModelFacts:
 
 def from_config(config: Mapping[str, Any], name: str = "") -> ModelFacts:
     """Facts of a Hugging Face ``config.json``; raises NotEstimable with the field it cannot read."""
-    inner = config.get("text_config")
-    text = {**config, **inner} if isinstance(inner, Mapping) else config
-    _refuse_unknown(text)
-    heads, hidden, layers = (_whole(text, key) for key in ("num_attention_heads", "hidden_size", "num_hidden_layers"))
-    latent = bool(text.get("kv_lora_rank"))
-    head_dim = _whole(text, "head_dim", hidden // heads)
-    kv_heads = 1 if latent else _whole(text, "num_key_value_heads", heads)
-    if heads % kv_heads:
-        raise NotEstimable("num_key_value_heads", f"{kv_heads} does not divide {heads} heads", _REMEDY)
-    dense, experts_total, experts, per_token = _feed_forward(text, layers, hidden)
-    sliding, window = _windows(text, layers)
+    called = name or str(config.get("_name_or_path") or config.get("model_type") or "model")
+    return from_architecture(model_config.architecture(config), called)
+
+
+def from_architecture(stated: Architecture, name: str) -> ModelFacts:
+    """Facts of ``spec.model.architecture``."""
+    latent, window, experts = stated.latent, stated.sliding_window, stated.experts
+    kv_heads = 1 if latent else stated.kv_heads or stated.heads
+    head_dim = stated.head_dim or max(1, stated.hidden_size // stated.heads)
+    attention = (
+        _latent_attention(stated, latent) if latent else 2 * stated.hidden_size * head_dim * (stated.heads + kv_heads)
+    )
+    dense, routed = _feed_forward(stated)
     return ModelFacts(
-        name=name or str(text.get("_name_or_path") or text.get("model_type") or "model"),
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
+        name=name,
+        layers=stated.layers,
+        hidden=stated.hidden_size,
+        heads=stated.heads,
         kv_heads=kv_heads,
-        head_dim=_latent_head(text) if latent else head_dim,
-        vocabulary=_whole(text, "vocab_size"),
-        attention_params=layers * (_latent_attention(text) if latent else 2 * hidden * head_dim * (heads + kv_heads)),
+        head_dim=(latent.nope_dim + latent.rope_dim + latent.value_dim) // 2 if latent else head_dim,
+        vocabulary=stated.vocabulary,
+        attention_params=stated.layers * attention,
         dense_params=dense,
-        expert_params=experts_total,
-        experts=experts,
-        experts_per_token=per_token,
-        kv_values=_latent_values(text) if latent else 2 * kv_heads * head_dim,
-        latent=latent,
-        tied_embeddings=bool(text.get("tie_word_embeddings", False)),
-        sliding_layers=sliding,
-        window=window,
-        weights=_weights(config),
-        block_scaled=bool((config.get("quantization_config") or {}).get("weight_block_size")),
-        kv_format=_kv_format(config),
-        longest=_whole(text, "max_position_embeddings", 0),
+        expert_params=routed,
+        experts=experts.count if experts else 0,
+        experts_per_token=experts.per_token if experts else 0,
+        kv_values=latent.kv_rank + latent.rope_dim if latent else 2 * kv_heads * head_dim,
+        latent=latent is not None,
+        tied_embeddings=stated.tied_embeddings,
+        sliding_layers=window.layers if window else 0,
+        window=window.tokens if window else 0,
+        weights=stated.weights,
+        block_scaled=stated.block_scaled,
+        kv_format=stated.kv_format,
+        longest=stated.longest,
     )
 
 
-def _refuse_unknown(text: Mapping[str, Any]) -> None:
-    if text.get("is_encoder_decoder"):
-        raise NotEstimable("is_encoder_decoder", "encoder-decoder models are not known to the estimator", _REMEDY)
-    for field in _STATE_SPACE:
-        if text.get(field):
-            raise NotEstimable(field, "state-space and linear-attention layers are not known to the estimator", _REMEDY)
-    for kind in text.get("layer_types") or ():
-        if kind not in _FULL + _SLIDING:
-            raise NotEstimable("layer_types", f"{str(kind)[:60]!r} is not known to the estimator", _REMEDY)
+def _latent_attention(stated: Architecture, latent: Latent) -> int:
+    """Parameters of one layer's attention."""
+    hidden, heads = stated.hidden_size, stated.heads
+    query = heads * (latent.nope_dim + latent.rope_dim)
+    queries = latent.query_rank * (hidden + query) if latent.query_rank else hidden * query
+    keys = hidden * (latent.kv_rank + latent.rope_dim)
+    return (
+        queries
+        + keys
+        + latent.kv_rank * heads * (latent.nope_dim + latent.value_dim)
+        + heads * latent.value_dim * (hidden)
+    )
 
 
-def _whole(text: Mapping[str, Any], field: str, default: int | None = None) -> int:
-    value = text.get(field)
-    if value is None and default is not None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        problem = "is missing" if value is None else f"{str(value)[:60]!r} is no positive whole number"
-        raise NotEstimable(field, problem, "Give the model's own config.json, as it lies beside the weights.")
-    return value
-
-
-def _feed_forward(text: Mapping[str, Any], layers: int, hidden: int) -> tuple[int, int, int, int]:
-    """Parameters of dense layers and of all experts, experts per layer, experts a token passes."""
-    matrices = 2 if text.get("hidden_act") in _PLAIN_ACTIVATIONS else 3
-    experts = next((int(text[key]) for key in _EXPERTS if text.get(key)), 0)
-    width = _whole(text, "intermediate_size", None if not experts else 1)
-    if not experts:
-        return layers * matrices * hidden * width, 0, 0, 0
-    per_token = next((int(text[key]) for key in _PER_TOKEN if text.get(key)), 0)
-    if not 0 < per_token <= experts:
-        raise NotEstimable("num_experts_per_tok", f"{per_token} of {experts} experts", _REMEDY)
-    expert_width = _whole(text, "moe_intermediate_size", width)
-    moe_layers = _moe_layers(text, layers)
-    shared = int(text.get("n_shared_experts") or 0) * expert_width
-    shared = int(text.get("shared_expert_intermediate_size") or shared)
-    dense = (layers - moe_layers) * matrices * hidden * int(text.get("intermediate_size_mlp") or width)
-    dense += moe_layers * (matrices * hidden * shared + hidden * experts)
-    return dense, moe_layers * experts * matrices * hidden * expert_width, experts, per_token
-
-
-_EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
-_PER_TOKEN = ("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_top_k")
-
-
-def _moe_layers(text: Mapping[str, Any], layers: int) -> int:
-    first = int(text.get("first_k_dense_replace") or 0)
-    step = int(text.get("decoder_sparse_step") or text.get("interleave_moe_layer_step") or 1)
-    dense = len(text.get("mlp_only_layers") or ())
-    return max(0, (layers - first) // max(1, step) - dense)
-
-
-def _latent_head(text: Mapping[str, Any]) -> int:
-    return (_whole(text, "qk_nope_head_dim") + _whole(text, "qk_rope_head_dim") + _whole(text, "v_head_dim")) // 2
-
-
-def _latent_values(text: Mapping[str, Any]) -> int:
-    return _whole(text, "kv_lora_rank") + _whole(text, "qk_rope_head_dim")
-
-
-def _latent_attention(text: Mapping[str, Any]) -> int:
-    hidden, heads, rank = (_whole(text, key) for key in ("hidden_size", "num_attention_heads", "kv_lora_rank"))
-    nope, rope, value = (_whole(text, key) for key in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"))
-    query = heads * (nope + rope)
-    low_rank = int(text.get("q_lora_rank") or 0)
-    queries = low_rank * (hidden + query) if low_rank else hidden * query
-    return queries + hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
-
-
-def _windows(text: Mapping[str, Any], layers: int) -> tuple[int, int]:
-    """Layers with a sliding window, and its tokens."""
-    window = text.get("sliding_window") or text.get("attention_chunk_size")
-    if not window or text.get("use_sliding_window") is False:
-        return 0, 0
-    kinds = text.get("layer_types")
-    pattern = int(text.get("sliding_window_pattern") or 0)
-    if kinds:
-        sliding = sum(kind in _SLIDING for kind in kinds)
-    else:
-        sliding = layers - layers // pattern if pattern > 1 else layers
-    return sliding, _whole({"sliding_window": window}, "sliding_window")
-
-
-_METHODS = {"fp8": "FP8", "fbgemm_fp8": "FP8", "awq": "INT4", "gptq": "INT4", "mxfp4": "FP4", "nvfp4": "FP4"}
-
-
-def _weights(config: Mapping[str, Any]) -> str:
-    quantization = config.get("quantization_config") or {}
-    if not quantization:
-        return "BF16"
-    method = str(quantization.get("quant_method", "")).lower()
-    algorithm = str(quantization.get("quant_algo", "")).lower()
-    for word in (method, algorithm.partition("_")[0]):
-        if word == "gptq" and quantization.get("bits") == 8:
-            return "INT8"
-        if word in _METHODS:
-            return _METHODS[word]
-    return _compressed(quantization)
-
-
-_NUMBERS = {"float8": "FP8", "int8": "INT8", "int4": "INT4", "float4": "FP4"}
-
-
-def _compressed(quantization: Mapping[str, Any]) -> str:
-    """Format of a compressed-tensors checkpoint, from its first group."""
-    for group in (quantization.get("config_groups") or {}).values():
-        weights = group.get("weights") or {}
-        found = _NUMBERS.get(f"{weights.get('type')}{weights.get('num_bits')}")
-        if found:
-            return found
-    raise NotEstimable("quantization_config", "a weight format unknown to the estimator", _REMEDY)
-
-
-def _kv_format(config: Mapping[str, Any]) -> str:
-    quantization = config.get("quantization_config") or {}
-    algorithm = str(quantization.get("kv_cache_quant_algo") or "").upper()
-    scheme = quantization.get("kv_cache_scheme") or {}
-    return "FP8" if algorithm == "FP8" or scheme.get("num_bits") == 8 else "BF16"
+def _feed_forward(stated: Architecture) -> tuple[int, int]:
+    """Parameters that every token passes, and those of all routed experts, over all layers."""
+    matrix, experts = (3 if stated.gated else 2) * stated.hidden_size, stated.experts
+    if experts is None:
+        return stated.layers * matrix * stated.intermediate_size, 0
+    sparse = stated.layers - experts.dense_layers
+    dense = experts.dense_layers * matrix * stated.intermediate_size
+    dense += sparse * (matrix * experts.shared_size + stated.hidden_size * experts.count)
+    return dense, sparse * experts.count * matrix * experts.intermediate_size

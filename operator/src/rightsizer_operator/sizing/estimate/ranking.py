@@ -1,9 +1,10 @@
-"""Every candidate with its fit, its rate, its accelerators and its cost, best first. Called by ``rightsizer plan``.
+"""Every candidate with its fit, its rate, its accelerators and its cost, best first. Called by ``rightsizer plan`` and
+by ``phases`` for a run of strategy Rapid.
 
 All are looked at by roofline, the best by simulation; what was only looked at says so. Every figure is ``Estimated``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rightsizer_operator.sizing import cost, gpus
@@ -53,11 +54,20 @@ class _Engine:
 
 
 def ranked(asked: Question, simulated: int = SIMULATED) -> tuple[Planned, ...]:
-    """All candidates: simulated ones, best first, then those by roofline, then excluded ones.
+    """All combinations of levers: simulated ones, best first, then those by roofline, then excluded ones.
 
     Raises NotEstimable where the limits are below what one request alone needs on the fastest candidate.
     """
-    ready, out = _sorted_out(asked)
+    found = estimated(asked, questions.choices(asked), simulated)
+    problem = unreachable(asked, found)
+    if problem is not None:
+        raise problem
+    return found
+
+
+def estimated(asked: Question, choices: Iterable[Choice], simulated: int = SIMULATED) -> tuple[Planned, ...]:
+    """The same of the choices given; raises nothing."""
+    ready, out = _sorted_out(asked, choices)
     looked = [(engine, capacity.roofline(engine.clock, engine.limits, asked)) for engine in ready]
     quick = sorted((_by_roofline(asked, engine, found) for engine, found in looked), key=_order)
     by_id = {engine.choice.id: engine for engine in ready}
@@ -71,10 +81,9 @@ def ranked(asked: Question, simulated: int = SIMULATED) -> tuple[Planned, ...]:
     return (*precise, *others, *out)
 
 
-def _sorted_out(asked: Question) -> tuple[list[_Engine], list[Planned]]:
+def _sorted_out(asked: Question, choices: Iterable[Choice]) -> tuple[list[_Engine], list[Planned]]:
     ready, out = [], []
-    alone: list[Estimate] = []
-    for choice in questions.choices(asked):
+    for choice in choices:
         rule = questions.rule_against(asked, choice)
         if rule:
             out.append(Planned(choice=choice, reason=rule))
@@ -84,14 +93,11 @@ def _sorted_out(asked: Question) -> tuple[list[_Engine], list[Planned]]:
         except DoesNotFit as problem:
             out.append(Planned(choice=choice, reason=f"does not fit: {problem}"))
             continue
-        alone.append(engine.alone)
         metric = capacity.missed(asked, engine.alone.latencies_ms)
         if metric:
             out.append(_too_slow(asked, engine, metric))
         else:
             ready.append(engine)
-    if alone and not ready:
-        raise _unreachable(asked, alone)
     return ready, out
 
 
@@ -116,9 +122,25 @@ def _too_slow(asked: Question, engine: _Engine, metric: str) -> Planned:
     )
 
 
-def _unreachable(asked: Question, alone: Sequence[Estimate]) -> NotEstimable:
+def latencies_at(asked: Question, choice: Choice, rate_rps: float) -> dict[str, float] | None:
+    """Latencies at the percentile of one replica at a rate, milliseconds by metric; None where it cannot run."""
+    if questions.rule_against(asked, choice):
+        return None
+    try:
+        engine = _engine(asked, choice)
+    except DoesNotFit:
+        return None
+    return capacity.simulate(engine.clock, engine.limits, asked, rate_rps).latencies_ms
+
+
+def unreachable(asked: Question, found: Sequence[Planned]) -> NotEstimable | None:
+    """Where no candidate serves even one request alone inside the limits: the limit at fault. None where one does, or
+    none fits."""
+    alone = [plan.alone_ms for plan in found if plan.alone_ms]
+    if not alone or any(not capacity.missed(asked, latencies) for latencies in alone):
+        return None
     for metric, limit in asked.limits_ms.items():
-        fastest = min(one.latencies_ms[metric] for one in alone)
+        fastest = min(latencies[metric] for latencies in alone)
         if fastest > limit:
             return NotEstimable(
                 f"spec.slo.{metric}Ms",

@@ -22,6 +22,8 @@ PRECISIONS = {
 }  # fmt: skip
 WAVES = 10
 """Requests of a recording, as a multiple of its concurrency."""
+BUSIEST = 16_384
+"""Most requests in flight of one row: a run of that size takes seconds."""
 RECORDED_SHARE = {"VLLM": 0.90}
 """Memory share of the versions that were recorded, where it is not today's default."""
 
@@ -66,7 +68,7 @@ def parsed(record: Mapping[str, str | None], line: int) -> Row:
         precision=PRECISIONS[precision],
         input_tokens=_whole(record, "isl", line),
         output_tokens=_whole(record, "osl", line),
-        concurrency=_whole(record, "concurrency", line),
+        concurrency=_whole(record, "concurrency", line, most=BUSIEST),
         tensor_parallel=_whole(record, "tp_size", line),
         pipeline_parallel=_whole(record, "pp_size", line, 1),
         attention_data_parallel=_whole(record, "attention_dp_size", line, 1),
@@ -82,12 +84,15 @@ def check_columns(columns: Sequence[str]) -> None:
         )
 
 
-def _whole(record: Mapping[str, str | None], column: str, line: int, default: int | None = None) -> int:
+def _whole(
+    record: Mapping[str, str | None], column: str, line: int, default: int | None = None, most: int = 10_000_000
+) -> int:
     text = (record.get(column) or "").strip()
     if not text and default is not None:
         return default
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000_000:
-        raise NotEstimable(f"line {line}, {column}", f"{text[:40]!r} is no positive whole number", "Correct the file.")
+    if not text.isascii() or not text.isdigit() or len(text) > 20 or not 0 < int(text) <= most:
+        problem = f"{text[:40]!r} is no whole number from 1 to {most}"
+        raise NotEstimable(f"line {line}, {column}", problem, "Correct the file.")
     return int(text)
 
 
@@ -105,6 +110,8 @@ def estimate(
     gpu = tables.gpu(row.gpu, gpus)
     if gpu is None:
         return RowEstimate(reason=f"GPU {row.gpu} is unknown: it can be measured, not estimated; or give --gpus FILE")
+    if facts.heads % row.tensor_parallel:
+        return RowEstimate(reason=f"tp_size {row.tensor_parallel} does not divide {facts.heads} attention heads")
     configuration = configured(row, facts, gpu)
     of = tables.efficiencies(row.engine, gpu.name, efficiencies)
     try:

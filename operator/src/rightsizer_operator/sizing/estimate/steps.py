@@ -16,6 +16,9 @@ SOFTNESS = 3.0
 EXPERT_LAYER_US = 20.0
 LATENT_LAYER_US = 20.0
 """More launches in a layer with routed experts, and in one with latent attention: priors, no recording fits them."""
+BLOCK_SCALED_LAYER_US = 12.0
+"""Four more launches in a layer of block-scaled weights, at some 3 us each: the inputs of its four products are scaled
+block by block at every step. A prior, chosen before it was compared with any row."""
 _NARROW = {"FP8": "FP8", "INT8": "INT8", "FP4": "FP4"}
 
 
@@ -100,6 +103,7 @@ def _fixed_ms(configuration: Configuration, of: Efficiencies) -> float:
     model = configuration.model
     layers = model.layers
     gaps = of.layer_us + (EXPERT_LAYER_US if model.experts else 0.0) + (LATENT_LAYER_US if model.latent else 0.0)
+    gaps += BLOCK_SCALED_LAYER_US if model.block_scaled and configuration.weights == "FP8" else 0.0
     latency = 2 * layers * of.allreduce_us * _doublings(configuration.tensor_parallel)
     hops = 0.1 * (configuration.pipeline_parallel - 1)
     return of.step_ms + (layers * gaps + latency) / 1e3 + hops

@@ -10,10 +10,11 @@ import importlib.resources
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
-from rightsizer_operator.sizing.estimate import model_facts
+from rightsizer_operator.resource.architecture import Architecture
+from rightsizer_operator.sizing.estimate import model_config, model_facts
 from rightsizer_operator.sizing.estimate.failures import NotEstimable
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 
@@ -41,6 +42,12 @@ class GpuFacts:
 
 def _read(name: str) -> Any:
     return json.loads(importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+@functools.cache
+def dated(name: str) -> str:
+    """The date of one of the package's tables."""
+    return str(_read(name)["dated"])
 
 
 def _plain(name: str) -> str:
@@ -86,13 +93,21 @@ def _models() -> dict[str, Mapping[str, Any]]:
 
 
 @functools.cache
-def published_model(name: str) -> ModelFacts | None:
-    """Facts of a model by its published name (the part after the slash counts); None: not in the table."""
+def published_architecture(name: str) -> Architecture | None:
+    """What ``config.json`` of a published model says (the part of the name after the slash counts); None: not in the
+    table."""
     entry = _models().get(_plain(name.rpartition("/")[2]))
     if entry is None:
         return None
-    facts = model_facts.from_config(entry["config"], name)
-    return replace(facts, block_scaled=bool(entry.get("fp8_block_scaled")))
+    found = model_config.architecture(entry["config"])
+    return found.model_copy(update={"block_scaled": bool(entry.get("fp8_block_scaled"))})
+
+
+@functools.cache
+def published_model(name: str) -> ModelFacts | None:
+    """Facts of a published model; None: not in the table."""
+    found = published_architecture(name)
+    return None if found is None else model_facts.from_architecture(found, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +195,11 @@ def _efficiency(key: str, entry: Mapping[str, Any]) -> Efficiencies:
                 f"efficiencies.{key}.{field.name}", f"{value!r} is no positive number", "Correct the table."
             )
     return Efficiencies(**{field.name: float(entry[field.name]) for field in fields(Efficiencies)})
+
+
+def packaged() -> dict[str, Efficiencies]:
+    """The package's own, by ``engine`` or ``engine/GPU``."""
+    return dict(_efficiencies())
 
 
 @functools.cache
