@@ -19,7 +19,8 @@ from rightsizer_jobs.stats import allowed_share
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_FILES = ("cpu.stat", "cpu/cpu.stat", "cpu,cpuacct/cpu.stat")
-TICK_S = 0.02
+TICK_S = 0.005
+"""A stall is seen shorter than it was by up to so much."""
 
 LAG_SHARE = 0.05
 """Allowed p95 send lag as a share of the tightest limit that counts from the schedule."""
