@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from e2e.replay import virtual
 from e2e.replay.recordings import Curve
 from rightsizer_jobs.contract import Metric, Probe, Saturation, TrialAssignment, TrialOutcome, TrialReport
-from rightsizer_jobs.loadgen.arrivals import schedule
+from rightsizer_jobs.loadgen.arrivals import scaled
 from rightsizer_jobs.loadgen.metrics import Window, output_rate, rounded, summarise
+from rightsizer_jobs.loadgen.sequence import sequence
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial import search, steps
 from rightsizer_jobs.trial.findings import Findings, Stop
@@ -45,7 +46,9 @@ class VirtualTrial:
 
     @property
     def tokens(self) -> int:
-        return self.assignment.workload.output_tokens
+        found = self.assignment.workload.output_tokens
+        assert isinstance(found, int), "recordings are of one length"
+        return found
 
     def _sane(self) -> None:
         """Single requests on the idle engine."""
@@ -105,8 +108,8 @@ class VirtualTrial:
         """Arrivals go on until everything counted is answered, as the client's do."""
         assignment = self.assignment
         tail_s = assignment.deadlines.request_s
-        arrivals, seed = assignment.workload.arrivals, assignment.seed
-        instants = [at / 1e6 for at in schedule(arrivals, rate_rps, ramp_s + seconds + tail_s, seed)]
+        gaps = sequence(assignment.workload, assignment.seed).gaps()
+        instants = [at / 1e6 for at in scaled(gaps, rate_rps, ramp_s + seconds + tail_s)]
         idle = (self.findings.idle_ms or {}).get("ttft", 1000.0)
         most = queue_limit(rate_rps, assignment.slo, idle)
         until_ms = 1000 * (ramp_s + seconds)

@@ -76,7 +76,7 @@ class Traffic:
 
     async def _one(self, index: int, scheduled_ns: int) -> None:
         exchange = await self.exchange(index)
-        self._interval.ended.append(Record(index, scheduled_ns, self._book.output_tokens, exchange))
+        self._interval.ended.append(Record(index, scheduled_ns, self._book.asked_tokens(index), exchange))
 
     async def send(self, rate_rps: float, seed: int) -> None:
         """Open loop: each request leaves at its instant, whatever became of those before."""

@@ -155,6 +155,7 @@ def test_a_config_of_the_model_is_read(said: Said, manifest: Manifest, tmp_path:
         ({"slo__ttftMs": 3}, "spec.slo.ttftMs: 3 ms is below what one request alone needs"),
         ({"workload__static__requestRate": "0"}, "spec.workload.static.requestRate: must be greater than 0"),
         ({"workload__static__inputTokens": 0}, "spec.workload.static.inputTokens"),
+        ({"workload": {"trace": {"path": "t.csv"}}}, "spec.workload.trace: its lengths and rate are read"),
         ({"slo": None}, "spec.slo: Field required"),
         ({"slo__percentile": 100}, "spec.slo.percentile"),
     ],

@@ -17,6 +17,7 @@ from rightsizer_jobs.contract import (
     load_report,
 )
 from rightsizer_jobs.stats import encode_answers
+from rightsizer_jobs.workload import TraceFacts
 
 METRICS = ("ttft", "itl", "tpot", "e2e")
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -61,6 +62,15 @@ def report(questions, probes, seed=1):
         saturation=Saturation(rps=1.234, output_tps=1234, concurrency=256),
         probes=tuple(some_probe(source) for _ in range(probes)),
         capacity=Capacity(rate_rps=1.234, standard_error=0.01234, lower_rps=1.234, slope=10.12),
+        trace=TraceFacts(
+            sha256="cd" * 32,
+            requests=123456,
+            seconds=123456.7,
+            mean_rps=12.345,
+            busiest_minute_rps=123.45,
+            input_tokens=12345.6,
+            output_tokens=1234.5,
+        ),
         client=ClientHealth(send_lag_p95_ms=1.234, loop_lag_p95_ms=1.234, throttled_s=0.0),
         records="/rightsizer/volume/runs/0b0e7b1c-3d0a-4c51-9a51-b60f2a3f4f10/" + "c" * 40 + "-explore-1.jsonl.gz",
     )

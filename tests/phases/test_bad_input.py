@@ -9,6 +9,7 @@ import pytest
 from rightsizer_operator.actions import EmitEvent
 from rightsizer_operator.phases import advance
 from rightsizer_operator.resource.reasons import REASONS
+from rightsizer_operator.resource.workload import WorkloadSpec
 from rightsizer_operator.world import Rival
 from tests.phases.builders import a_claim, a_spec, a_target, some_settings
 from tests.phases.village import Village
@@ -86,6 +87,14 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "an SLO that no engine can meet": (
         lambda: Village(spec=a_spec(slo={"e2eMs": 50, "ttftMs": 40}, workload={"static": {"outputTokens": 1024}})),
         "SLOUnreachable", "at least 102",
+    ),
+    "a trace that nobody will read": (
+        lambda: Village(
+            spec=a_spec(search={"strategy": "Rapid"}, accelerator={"type": "NVIDIA-H100-80GB-HBM3"}).model_copy(
+                update={"workload": WorkloadSpec.model_validate({"trace": {"path": "traces/chat.csv"}})}
+            )
+        ),
+        "TraceNotEstimable", "spec.search.strategy to Thorough",
     ),
     "a demand of zero": (
         without_demand, "DemandZero", "spec.workload.static.requestRate",

@@ -226,3 +226,32 @@ def test_every_field_is_documented() -> None:
         for field in type_.model_fields.values():
             name = field.alias or ""
             assert name in obvious or name in text, f"{type_.__name__}.{name}"
+
+
+TRACED = {"trace": {"path": "traces/chat.csv", "startSeconds": 0, "timeScale": "2"}}
+FACTS = {
+    "sha256": "c" * 64, "requests": 900, "seconds": 240.0, "mean_rps": 3.75, "busiest_minute_rps": 6.0,
+    "input_tokens": 1020.4, "output_tokens": 210.2,
+}  # fmt: skip
+
+
+def test_the_targets_of_a_trace_are_what_a_trial_found_in_it(infdep: Object, run: Object) -> None:
+    infdep["spec"]["workload"] = run["spec"]["accepted"]["workload"] = TRACED
+    told = run["status"]["trials"][-1]
+    told["report"] = json.dumps({**json.loads(told["report"]), "trace": FACTS})
+    found = assembled(infdep, run)
+    assert (found.targets.demand_rps, found.targets.input_tokens, found.targets.output_tokens) == (7.5, 1020, 210)
+    assert found.targets.arrivals == "Trace"
+    assert found.repeat is None
+    assert any("No aiperf command repeats the certificate" in note for note in found.notes)
+
+
+def test_the_command_that_repeats_a_certificate_has_the_spread_of_the_lengths(infdep: Object, run: Object) -> None:
+    static = {"inputTokens": 1000, "inputTokensP95": 2500, "outputTokens": 210, "requestRate": "5.5"}
+    load = {"static": {**static, "arrivals": "Gamma", "burstiness": "0.5"}}
+    infdep["spec"]["workload"] = run["spec"]["accepted"]["workload"] = load
+    found = assembled(infdep, run)
+    assert found.repeat is not None
+    assert "--synthetic-input-tokens-mean 1000 --synthetic-input-tokens-stddev 810.4" in found.repeat.command
+    assert "--arrival-pattern gamma --arrival-smoothness 0.5" in found.repeat.command
+    assert any("draws normal lengths" in note for note in found.notes)

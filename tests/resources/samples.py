@@ -38,14 +38,49 @@ def infdep(name: str = "support-chat", namespace: str = "ml") -> Object:
     }
 
 
+EVERY_LENGTH = {
+    "inputTokens": 1020,
+    "inputTokensP95": 3500,
+    "outputTokensHistogram": [{"tokens": 60, "weight": 3}, {"tokens": 400, "weight": 1}],
+    "arrivals": "Gamma",
+    "burstiness": "0.5",
+}
+WORKLOADS: dict[str, Object] = {
+    "static": {"static": {**EVERY_LENGTH, "requestRate": "5.5"}},
+    "the other lengths": {
+        "static": {
+            "inputTokensHistogram": [{"tokens": 9, "weight": 1}],
+            "outputTokens": 210,
+            "outputTokensP95": 600,
+            "requestRate": "5.5",
+            "arrivals": "Constant",
+        }
+    },
+    "trace": {
+        "trace": {
+            "path": "traces/chat.csv",
+            "format": "Azure",
+            "sha256": "0" * 64,
+            "startSeconds": 30,
+            "durationSeconds": 600,
+            "timeScale": "1.5",
+        }
+    },
+    "a trace at a rate": {"trace": {"path": "traces/chat.csv", "startSeconds": 0, "requestRate": "5.5"}},
+}
+"""Workloads that have, together, every field of every kind; no one can have them all."""
+
+
 def full(short: str, name: str = "full", namespace: str = "ml") -> Object:
-    """An object with every field of spec and status set, made from the schema."""
+    """An object with every field of spec and status set, made from the schema; of the workload all that go together."""
     schema = crd.schema(kind(short))["properties"]
+    spec = example(schema["spec"])
+    (spec if short == "infdep" else spec["accepted"])["workload"] = WORKLOADS["static"]
     return {
         "apiVersion": API_VERSION,
         "kind": kind(short).kind,
         "metadata": {"name": name, "namespace": namespace},
-        "spec": example(schema["spec"]),
+        "spec": spec,
         "status": example(schema["status"]),
     }
 

@@ -21,6 +21,9 @@ DECIMAL = 'must be a decimal number as text, with at most 6 decimals, e.g. "5.5"
 STATIC = {"inputTokens": 1, "outputTokens": 1, "requestRate": "1"}
 SHAPE = {"layers": 32, "hiddenSize": 4096, "heads": 32, "intermediateSize": 14336, "vocabulary": 128256}
 EXPERTS = {"count": 8, "perToken": 2, "intermediateSize": 14336}
+NO_INPUT = {"outputTokens": 1, "requestRate": "1"}
+BINS = [{"tokens": 5, "weight": 1}]
+TRACE = {"path": "traces/chat.csv"}
 BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("no target", "targetRef", ABSENT, "spec.targetRef: Required value"),
     ("no name of the target", "targetRef.name", ABSENT, "spec.targetRef.name: Required value"),
@@ -74,7 +77,60 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("a first token after the last", "slo", {"ttftMs": 900, "e2eMs": 800}, "spec.slo.ttftMs: Invalid value"),
     ("a gap longer than the whole", "slo", {"itlMs": 900, "e2eMs": 800}, "lower it or raise e2eMs"),
     ("a percentile of 100", "slo.percentile", 100, "should be less than or equal to 99"),
-    ("no demand", "workload", {}, "spec.workload.static: Required value"),
+    ("no demand", "workload", {}, "set exactly one of static, trace"),
+    ("two demands", "workload", {"static": STATIC, "trace": TRACE}, "set exactly one of static, trace"),
+    (
+        "no input length",
+        "workload.static.inputTokens",
+        ABSENT,
+        "set exactly one of inputTokens and inputTokensHistogram",
+    ),
+    (
+        "two output lengths",
+        "workload.static.outputTokensHistogram",
+        [{"tokens": 5, "weight": 1}],
+        "set exactly one of outputTokens and outputTokensHistogram",
+    ),
+    (
+        "a percentile below the mean",
+        "workload.static.inputTokensP95",
+        1,
+        "must lie between 1 and 3.8 times inputTokens",
+    ),
+    ("a percentile far above the mean", "workload.static.outputTokensP95", 9999, "use outputTokensHistogram for other"),
+    (
+        "a percentile without a mean",
+        "workload.static",
+        {"inputTokensHistogram": BINS, "inputTokensP95": 50, "outputTokens": 1, "requestRate": "1"},
+        "needs inputTokens, the mean",
+    ),
+    ("an empty histogram", "workload.static", {**NO_INPUT, "inputTokensHistogram": []}, "should have at least 1 items"),
+    ("a length twice", "workload.static", {**NO_INPUT, "inputTokensHistogram": BINS * 2}, "Duplicate value"),
+    (
+        "gamma arrivals of no shape",
+        "workload.static.arrivals",
+        "Gamma",
+        "is set where arrivals is Gamma, and only there",
+    ),
+    (
+        "a burstiness of nothing",
+        "workload.static",
+        {**STATIC, "arrivals": "Gamma", "burstiness": "0"},
+        "greater than 0",
+    ),
+    ("burstiness without gamma", "workload.static.burstiness", "2", "is set where arrivals is Gamma, and only there"),
+    ("a trace outside the volume", "workload", {"trace": {"path": "../t.csv"}}, PATH),
+    ("a trace without a file", "workload", {"trace": {}}, "spec.workload.trace.path: Required value"),
+    ("an unknown format", "workload", {"trace": {**TRACE, "format": "Vidur"}}, 'supported values: "Azure"'),
+    (
+        "a demand stated twice",
+        "workload",
+        {"trace": {**TRACE, "timeScale": "2", "requestRate": "3"}},
+        "set timeScale or requestRate, not both",
+    ),
+    ("a trace scaled to nothing", "workload", {"trace": {**TRACE, "timeScale": "0"}}, "must be greater than 0"),
+    ("an empty window", "workload", {"trace": {**TRACE, "durationSeconds": 0}}, "should be greater than or equal to 1"),
+    ("a window before the trace", "workload", {"trace": {**TRACE, "startSeconds": -1}}, "greater than or equal to 0"),
     ("a demand of zero", "workload.static.requestRate", "0.00", "must be greater than 0"),
     ("a negative demand", "workload.static.requestRate", "-1", DECIMAL),
     ("a demand as a number", "workload.static.requestRate", 5.5, "must be of type string"),

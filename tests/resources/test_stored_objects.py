@@ -53,6 +53,15 @@ def test_the_types_read_and_write_every_stored_field(short: str, spec: Any, stat
     assert status.model_validate(sent["status"]).wire() == sent["status"]
 
 
+@pytest.mark.parametrize("load", samples.WORKLOADS.values(), ids=samples.WORKLOADS)
+def test_every_kind_of_workload_is_stored_unpruned_and_read_again(
+    api: Client, namespace: str, load: samples.Object
+) -> None:
+    stored = api.create(samples.changed(samples.infdep(namespace=namespace), "spec.workload", load))
+    assert stored["spec"]["workload"] == load
+    assert InferenceDeploymentSpec.model_validate(stored["spec"]).workload.wire() == load
+
+
 def test_status_is_written_through_its_subresource_only(api: Client, namespace: str) -> None:
     stored = api.create(samples.changed(samples.infdep(namespace=namespace), "status", {"phase": "Lie"}))
     assert "status" not in stored

@@ -73,6 +73,30 @@ policies = strategies.fixed_dictionaries(
         "allowDowntime": strategies.booleans(),
     },
 )
+histograms = strategies.lists(
+    strategies.fixed_dictionaries({"tokens": wholes, "weight": wholes}),
+    min_size=1, max_size=4, unique_by=lambda one: one["tokens"],
+)  # fmt: skip
+workloads = strategies.one_of(
+    strategies.fixed_dictionaries(
+        {
+            "static": strategies.fixed_dictionaries(
+                {"inputTokens": wholes, "outputTokens": wholes, "requestRate": positives}
+            )
+            | strategies.fixed_dictionaries(
+                {"inputTokensHistogram": histograms, "outputTokensHistogram": histograms, "requestRate": positives}
+            )
+        }
+    ),
+    strategies.fixed_dictionaries(
+        {
+            "trace": strategies.fixed_dictionaries(
+                {"path": paths},
+                optional={"startSeconds": strategies.integers(0, 10**6), "timeScale": positives},
+            )
+        }
+    ),
+)
 good_specs = strategies.fixed_dictionaries(
     {
         "targetRef": strategies.fixed_dictionaries({"name": names}, optional={"takeOwnership": strategies.booleans()}),
@@ -80,13 +104,7 @@ good_specs = strategies.fixed_dictionaries(
         "modelCache": strategies.fixed_dictionaries({"claimName": names}),
         "accelerator": strategies.sampled_from([{"resource": "nvidia.com/gpu"}, {"resource": "a.b/c", "type": "X-1"}]),
         "slo": slos,
-        "workload": strategies.fixed_dictionaries(
-            {
-                "static": strategies.fixed_dictionaries(
-                    {"inputTokens": wholes, "outputTokens": wholes, "requestRate": positives}
-                )
-            }
-        ),
+        "workload": workloads,
         "quality": strategies.fixed_dictionaries(
             {"questionSet": strategies.fixed_dictionaries({"path": paths})},
             optional={

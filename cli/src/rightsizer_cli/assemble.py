@@ -12,10 +12,10 @@ from rightsizer_cli import __version__, levers, money, outcome, replay, result, 
 from rightsizer_cli.inputs import Run, parsed
 from rightsizer_cli.kubectl import Object, pick
 from rightsizer_cli.result import Side
+from rightsizer_jobs.workload import deviation_of
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.conditions import find
-from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.sizing import proof, verdicts, workload
+from rightsizer_operator.sizing import proof, verdicts
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def _assembled(found: Run) -> result.Result:
     before, after = sides.before(found), sides.after(found)
     return result.Result(
         subject=_subject(found),
-        targets=_targets(found.inputs.accepted),
+        targets=_targets(found),
         decision=outcome.decided(found.spec, found.status, before, after),
         before=before,
         after=after,
@@ -43,7 +43,7 @@ def _assembled(found: Run) -> result.Result:
         estimates=standings.estimates(found),
         learned=standings.learned(found),
         minimality=standings.minimality(found),
-        cost=money.cost_of(found.inputs, before, after),
+        cost=money.cost_of(found, before, after),
         search=_search(found, before, after),
         repeat=_repeat(found),
         versions=_versions(found),
@@ -75,8 +75,8 @@ def _subject(run: Run) -> result.Subject:
     )
 
 
-def _targets(spec: InferenceDeploymentSpec) -> result.Targets:
-    load = workload.resolved(spec.workload)
+def _targets(run: Run) -> result.Targets:
+    spec, load = run.inputs.accepted, run.workload
     return result.Targets(
         percentile=spec.slo.percentile,
         limits_ms=dict(verdicts.slo_of(spec.slo).limits()),
@@ -117,7 +117,12 @@ def _hours_between(start: str, end: str) -> float | None:
 
 
 def _repeat(run: Run) -> result.Repeat | None:
-    """The winner's certification as a command of aiperf, which shares no code with the load generator."""
+    """The winner's certification as a command of aiperf, which shares no code with the load generator.
+
+    None for a trace: aiperf cannot be asked for its certified rate.
+    """
+    if run.workload.arrivals == "Trace":
+        return None
     winner = run.status.proposal.candidate if run.status.proposal else ""
     held = [r for r in run.status.trials if (r.purpose, r.subject, r.outcome) == ("Certify", winner, "Succeeded")]
     report = verdicts.report_of(held[-1]) if held else None
@@ -131,13 +136,16 @@ def _repeat(run: Run) -> result.Repeat | None:
 
 
 def _aiperf(run: Run, rate: float, seconds: float, seed: int) -> str:
-    baseline, load = run.inputs.baseline, workload.resolved(run.inputs.accepted.workload)
+    baseline, load = run.inputs.baseline, run.workload
+    spreads = (deviation_of(load.inputs or 0), deviation_of(load.outputs or 0))
+    smooth = () if load.burstiness is None else ("--arrival-smoothness", f"{load.burstiness:g}")
     words = [
         "aiperf", "profile", "-m", baseline.served_model_name, "--tokenizer", "MODEL_DIRECTORY",
         "--url", f"http://ONE_POD:{baseline.port}", "--endpoint-type", "chat", "--streaming",
-        "--synthetic-input-tokens-mean", f"{load.input_tokens:g}", "--synthetic-input-tokens-stddev", "0",
-        "--output-tokens-mean", f"{load.output_tokens:g}", "--extra-inputs", "ignore_eos:true",
-        "--request-rate", f"{rate:g}", "--arrival-pattern", load.arrivals.lower(),
+        "--synthetic-input-tokens-mean", f"{load.input_tokens:.6g}",
+        "--synthetic-input-tokens-stddev", f"{spreads[0]:.4g}", "--output-tokens-mean", f"{load.output_tokens:.6g}",
+        *(("--output-tokens-stddev", f"{spreads[1]:.4g}") if spreads[1] else ()), "--extra-inputs", "ignore_eos:true",
+        "--request-rate", f"{rate:g}", "--arrival-pattern", load.arrivals.lower(), *smooth,
         "--benchmark-duration", f"{seconds:g}", "--random-seed", str(seed), "--use-server-token-count", "--ui", "none",
     ]  # fmt: skip
     return shlex.join(words)
@@ -166,6 +174,10 @@ def _notes(run: Run) -> list[str]:
     notes = []
     if run.inputs.gpu_hourly is None:
         notes.append("No price of an accelerator hour is known, so cost is left out.")
+    if run.workload.arrivals == "Trace":
+        notes.append("No aiperf command repeats the certificate: the rate of a scaled trace cannot be asked of it.")
+    elif deviation_of(run.workload.inputs or 0) or deviation_of(run.workload.outputs or 0):
+        notes.append("The aiperf command draws normal lengths of the same mean and deviation, not the same shape.")
     broken = [r.job for r in run.status.trials if r.report and r.purpose != "Compress" and not verdicts.report_of(r)]
     if broken:
         notes.append(f"The reports of {', '.join(broken)} cannot be read by this version and are left out.")

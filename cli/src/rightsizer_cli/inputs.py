@@ -10,6 +10,8 @@ from rightsizer_cli.failure import REFUSED, Failure
 from rightsizer_cli.kubectl import Object, pick
 from rightsizer_operator.resource.run import Candidate, CandidateStatus, RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.sizing import verdicts, workload
+from rightsizer_operator.sizing.workload import Resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,11 @@ class Run:
     spec: InferenceDeploymentSpec
     inputs: RunSpec
     status: RunStatus
+
+    @property
+    def workload(self) -> Resolved:
+        """In figures; what a trial read from the trace is in its report."""
+        return workload.resolved(self.inputs.accepted.workload, verdicts.trace_facts(self.status.trials))
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

@@ -3,16 +3,15 @@
 Arithmetic is that of ``sizing.cost``; without a price there is no cost, never a guess.
 """
 
+from rightsizer_cli.inputs import Run
 from rightsizer_cli.result import Api, Cost, Figure, Side
 from rightsizer_operator.resource.base import number
-from rightsizer_operator.resource.run import RunSpec
-from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.sizing import cost as sizing_cost
-from rightsizer_operator.sizing import workload
 
 
-def cost_of(run: RunSpec, before: Side | None, after: Side | None) -> Cost | None:
+def cost_of(found: Run, before: Side | None, after: Side | None) -> Cost | None:
     """None where no price of an accelerator hour is known."""
+    run = found.inputs
     if run.gpu_hourly is None:
         return None
     old, new = _hourly(before), _hourly(after)
@@ -22,7 +21,7 @@ def cost_of(run: RunSpec, before: Side | None, after: Side | None) -> Cost | Non
         gpu_hourly=number(run.gpu_hourly),
         saved_per_hour=saved,
         saved_percent=_percent(saved, old),
-        api=_api(run.accepted, new or old),
+        api=_api(found, new or old),
     )
 
 
@@ -36,10 +35,10 @@ def _percent(saved: Figure | None, old: Figure | None) -> Figure | None:
     return Figure(value=100 * saved.value / old.value, evidence=saved.evidence)
 
 
-def _api(spec: InferenceDeploymentSpec, own: Figure | None) -> Api | None:
-    if spec.cost.api is None:
+def _api(run: Run, own: Figure | None) -> Api | None:
+    spec, load = run.inputs.accepted, run.workload
+    if spec.cost.api is None or not load.output_tokens:
         return None
-    load = workload.resolved(spec.workload)
     input_price, output_price = number(spec.cost.api.input_per_million), number(spec.cost.api.output_per_million)
     request = (load.input_tokens * input_price + load.output_tokens * output_price) / 1e6
     hourly = request * load.demand_rps * 3600
@@ -52,14 +51,11 @@ def _api(spec: InferenceDeploymentSpec, own: Figure | None) -> Api | None:
     )
 
 
-def at_capacity(run: RunSpec, capacity: Figure | None, accelerators: int) -> Figure | None:
+def at_capacity(run: Run, capacity: Figure | None, accelerators: int) -> Figure | None:
     """Price of a million output tokens of one replica at its measured capacity."""
     if capacity is None:
         return None
-    hourly, tokens = (
-        sizing_cost.per_hour(accelerators, run.gpu_hourly),
-        workload.resolved(run.accepted.workload).output_tokens,
-    )
+    hourly, tokens = sizing_cost.per_hour(accelerators, run.inputs.gpu_hourly), run.workload.output_tokens
     value = sizing_cost.per_million_tokens(hourly, capacity.value * tokens)
     return None if value is None else Figure(value=value, evidence="Measured")
 

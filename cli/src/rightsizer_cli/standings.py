@@ -31,7 +31,7 @@ def _rung(run: Run, candidate: Candidate, base: Figure | None, winner: str) -> r
         times_as_is=_times(capacity, base, found_per_gpu / (per_gpu or 1)),
         saturation_rps=_measured(entry.saturation_rps),
         drop_points=_drop(entry),
-        cost_per_million_tokens_at_capacity=money.at_capacity(run.inputs, capacity, per_gpu),
+        cost_per_million_tokens_at_capacity=money.at_capacity(run, capacity, per_gpu),
         outcome=entry.outcome,
         winner=candidate.id == winner,
     )

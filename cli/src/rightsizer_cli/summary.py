@@ -80,7 +80,7 @@ def summarised(infdep: Object, run: Object | None) -> Summary:
         mode=pick(spec, "updatePolicy", "mode", default="Manual"),
         paused=bool(pick(spec, "paused", default=False)),
         slo=_slo(pick(spec, "slo", default={})),
-        demand=_demand(pick(spec, "workload", "static", default={})),
+        demand=_demand(pick(status, "demand", default={}), pick(spec, "workload", default={})),
         phase=pick(status, "phase"),
         activity=pick(status, "activity") or pick(search, "activity"),
         stalled=_message(status, "Stalled", "True"),
@@ -122,11 +122,16 @@ def _slo(slo: Object) -> str:
     return f"p{pick(slo, 'percentile', default=95)} " + ", ".join(limits) if limits else ""
 
 
-def _demand(workload: Object) -> str:
-    if not workload:
-        return ""
-    lengths = f"{pick(workload, 'inputTokens')} tokens in, {pick(workload, 'outputTokens')} out"
-    return f"{pick(workload, 'requestRate')} requests/s, {lengths}"
+def _demand(found: Object, workload: Object) -> str:
+    """As the operator resolved it; before it has, as it is stated."""
+    load = found or pick(workload, "static", default={})
+    if not load:
+        return f"the trace {pick(workload, 'trace', 'path')}" if "trace" in workload else ""
+    rate, source = pick(load, "requestRate"), pick(load, "source")
+    words = [f"{rate} requests/s" if rate else "", source if source != "stated" else ""]
+    if pick(load, "inputTokens") and pick(load, "outputTokens"):
+        words.append(f"{pick(load, 'inputTokens')} tokens in, {pick(load, 'outputTokens')} out")
+    return ", ".join(word for word in words if word)
 
 
 def _side(found: Object) -> Side:

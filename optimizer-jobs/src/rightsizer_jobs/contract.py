@@ -1,4 +1,5 @@
-"""What goes into a Job (assignment) and what comes out (report); besides ``stats`` all that operator and jobs share.
+"""What goes into a Job (assignment) and what comes out (report); with
+``workload`` and ``stats`` all that operator and jobs share.
 
 The assignment travels as one JSON environment variable (``ASSIGNMENT_VARIABLE``), the report as the pod's termination
 message, which the kubelet cuts silently at 4,096 bytes: a longer report is an error of the Job. Both sides validate;
@@ -11,7 +12,9 @@ import json
 import zlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
+
+from rightsizer_jobs.workload import Frozen, TraceFacts, Workload
 
 CONTRACT_VERSION: Literal[1] = 1
 ASSIGNMENT_VARIABLE = "RIGHTSIZER_ASSIGNMENT"
@@ -33,10 +36,6 @@ TrialOutcome = Literal[
 CompressOutcome = Literal["Succeeded", "Failed", "VolumeFull", "Void"]
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class Slo(Frozen):
     """Latency limits at one percentile; at least one limit is set. Definitions: docs/metrics.md."""
 
@@ -52,14 +51,6 @@ class Slo(Frozen):
             "ttft": self.ttft_ms, "itl": self.itl_ms, "tpot": self.tpot_ms, "e2e": self.e2e_ms,
         }  # fmt: skip
         return {metric: limit for metric, limit in found.items() if limit is not None}
-
-
-class Workload(Frozen):
-    """Length and arrival process of the requests. Lengths are in tokens."""
-
-    input_tokens: int = Field(ge=1, le=1_000_000)
-    output_tokens: int = Field(ge=1, le=100_000)
-    arrivals: Literal["Poisson", "Constant"] = "Poisson"
 
 
 class Endpoint(Frozen):
@@ -248,6 +239,7 @@ class TrialReport(Frozen):
         max_length=REPLAYED_LIMIT,
         description="what the engine says it replays; none: it is a real engine, as far as it tells",
     )
+    trace: TraceFacts | None = Field(default=None, description="what the workload's trace holds, where it has one")
 
 
 class CompressReport(Frozen):

@@ -43,8 +43,8 @@ def planned(options: argparse.Namespace) -> Forecast:
     model = offline.the_model(options.model_config, spec.model.name, spec.model.architecture)
     hourly = spec.cost.gpu_hourly or _default_price(spec, gpu)
     efficiencies = offline.efficiency_facts(options.efficiencies)
-    asked = questions.question(spec, model, gpu, serving, hourly, efficiencies)
     try:
+        asked = questions.question(spec, model, gpu, serving, hourly, efficiencies)
         candidates = ranking.ranked(asked)
     except NotEstimable as problem:
         raise offline.refused(problem) from None

@@ -19,6 +19,7 @@ from rightsizer_operator.phases.view import View, view_of
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.conditions import Condition, rfc3339
 from rightsizer_operator.resource.run import RunStatus
+from rightsizer_operator.sizing import figures
 from rightsizer_operator.world import OptimizationRun, Step, World
 
 SEARCH_PHASES = ("Compressing", "Measuring", "Certifying")
@@ -61,6 +62,7 @@ def _refused(world: World, problem: Problem) -> Step:
         phase="Stalled",
         activity=problem.message,
         conditions=conditions,
+        demand=old.demand,
         current=old.current,
         proposal=old.proposal,
         run=old.run_ref.name if old.run_ref else "",
@@ -257,6 +259,7 @@ def _told(
         phase="Paused" if view.stopped and phase in SEARCH_PHASES else phase,
         activity=activity,
         conditions=everything,
+        demand=figures.demand(view.basis.workload),
         current=summary.current(view),
         proposal=summary.proposal(view),
         run=view.run.name,

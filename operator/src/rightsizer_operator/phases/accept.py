@@ -137,24 +137,25 @@ def _target_unowned(world: World) -> Problem | None:
 
 
 def _demand(world: World) -> Problem | None:
-    if workload.resolved(_spec(world).workload).demand_rps > 0:
+    field, stated = workload.stated_demand(_spec(world).workload)
+    if stated > 0:
         return None
     return Problem(
-        reasons.DEMAND_ZERO,
-        "spec.workload.static.requestRate is 0: any size would do; set it to the peak demand in requests a second.",
+        reasons.DEMAND_ZERO, f"{field} is 0: any size would do; set it to the peak demand in requests a second."
     )
 
 
 def _slo(world: World) -> Problem | None:
     spec = _spec(world)
-    limit, tokens = spec.slo.e2e_ms, workload.resolved(spec.workload).output_tokens
+    limit, tokens = spec.slo.e2e_ms, workload.resolved(spec.workload).least_output(spec.slo.percentile)
     least = tokens * FASTEST_TOKEN_MS
     if limit is None or limit >= least:
         return None
     return Problem(
         reasons.SLO_UNREACHABLE,
         f"spec.slo.e2eMs: {limit} ms for {tokens:g} output tokens is faster than any engine streams "
-        f"({FASTEST_TOKEN_MS} ms a token); raise it to at least {least:.0f} ms, or lower workload.static.outputTokens.",
+        f"({FASTEST_TOKEN_MS} ms a token); raise it to at least {least:.0f} ms, or lower the output tokens of "
+        "workload.static.",
     )
 
 
@@ -225,6 +226,12 @@ def _rapid(spec: InferenceDeploymentSpec) -> bool:
 
 def _estimable(world: World, spec: InferenceDeploymentSpec, type_: str) -> Problem | None:
     """What an estimate needs and nothing tells."""
+    if spec.workload.trace is not None:
+        return Problem(
+            reasons.TRACE_NOT_ESTIMABLE,
+            "spec.workload.trace: its lengths and rate are on the model volume, which only a trial can read; state them "
+            "as spec.workload.static, or set spec.search.strategy to Thorough.",
+        )
     if not type_:
         return Problem(
             reasons.ACCELERATOR_TYPE_UNKNOWN,

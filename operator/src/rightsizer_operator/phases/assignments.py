@@ -17,14 +17,15 @@ from rightsizer_jobs.contract import (
     Purpose,
     QuestionSet,
     TrialAssignment,
-    Workload,
 )
+from rightsizer_jobs.workload import TraceFacts, TraceFile, Workload
 from rightsizer_operator.manifests import jobs
 from rightsizer_operator.phases.plan import CALIBRATION_SAMPLES, MAX_SEQUENCE_LENGTH
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Artefact, Candidate
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec, MeasurementSpec
-from rightsizer_operator.sizing import fingerprint, verdicts
+from rightsizer_operator.resource.workload import TraceWorkload
+from rightsizer_operator.sizing import fingerprint, verdicts, workload
 from rightsizer_operator.world import OptimizationRun
 
 REQUEST_S = 120.0
@@ -157,7 +158,7 @@ def _trial(
         seed=seed,
         endpoints=endpoints,
         model_path=_on_volume(spec.model.path),
-        workload=_workload(spec),
+        workload=_workload(run),
         slo=verdicts.slo_of(spec.slo),
         measurement=measurement,
         deadlines=_deadlines(spec.search.measurement, measurement, questions is not None),
@@ -173,9 +174,28 @@ def _trial(
     )
 
 
-def _workload(spec: InferenceDeploymentSpec) -> Workload:
-    static = spec.workload.static
-    return Workload(input_tokens=static.input_tokens, output_tokens=static.output_tokens, arrivals=static.arrivals)
+def _workload(run: OptimizationRun) -> Workload:
+    load = run.spec.accepted.workload
+    if load.trace is not None:
+        return Workload(arrivals="Trace", trace=_trace(load.trace, verdicts.trace_facts(run.status.trials)))
+    assert load.static is not None
+    return Workload(
+        input_tokens=workload.input_length(load.static),
+        output_tokens=workload.output_length(load.static),
+        arrivals=load.static.arrivals,
+        burstiness=None if load.static.burstiness is None else number(load.static.burstiness),
+    )
+
+
+def _trace(trace: TraceWorkload, facts: TraceFacts | None) -> TraceFile:
+    """Pinned to what was replayed before, as the questions are."""
+    return TraceFile(
+        path=_on_volume(trace.path),
+        format=trace.format,
+        sha256=facts.sha256 if facts is not None else trace.sha256,
+        start_s=trace.start_seconds,
+        duration_s=trace.duration_seconds,
+    )
 
 
 def _questions(spec: InferenceDeploymentSpec, known: Answers | None) -> QuestionSet:

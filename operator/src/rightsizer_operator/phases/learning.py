@@ -11,7 +11,7 @@ from rightsizer_operator.phases import estimates
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Candidate, Efficiency, RunSpec, RunStatus, TrialRecord
 from rightsizer_operator.settings import Settings
-from rightsizer_operator.sizing import figures, verdicts
+from rightsizer_operator.sizing import figures, verdicts, workload
 from rightsizer_operator.sizing.estimate import feedback, ranking
 from rightsizer_operator.sizing.estimate.feedback import Lesson, Observation
 from rightsizer_operator.sizing.estimate.questions import Question
@@ -28,6 +28,8 @@ def taught(run: OptimizationRun, status: RunStatus, settings: Settings) -> tuple
     """What is known after the trials of ``status``. Computed when a trial was added, else as it stands."""
     if len(status.trials) == len(run.status.trials) and (status.efficiencies or not run.spec.learned):
         return status.efficiencies
+    if not workload.resolved(run.spec.accepted.workload).alike:
+        return run.spec.learned  # percentiles of a mixture, against an estimate for mean lengths, would teach nonsense
     asked = estimates.question_of(run.spec.model_copy(update={"learned": ()}), settings)
     if asked is None:
         return run.spec.learned

@@ -26,6 +26,7 @@ MOST_RECORDS = 84
 """Records that fit the run's status, less what a rewrite needs for its verifications."""
 UNREADABLE = {
     "question set ": (reasons.QUESTION_SET_UNREADABLE, "spec.quality.questionSet"),
+    "trace ": (reasons.TRACE_UNREADABLE, "spec.workload.trace"),
     "model_path": (reasons.MODEL_UNREADABLE, "spec.model.path"),
 }
 """How a trial's reason begins when an input on the volume cannot be read, and its field: repeating would not help."""
@@ -312,6 +313,9 @@ def _baseline_problem(view: View) -> Conclude | None:
         if needed.outcome in ("EngineFailed", "EngineHung", "Void", "Unsupported"):
             text = f"the baseline ({needed.candidate.id}) could not be measured: {needed.outcome}: {needed.reason}"
             return Conclude(phase="Failed", reason=reasons.BASELINE_FAILED, message=text)
+    if not view.basis.workload.known:
+        text = "the baseline's trial reported nothing of the trace: the trial image is older than the operator"
+        return Conclude(phase="Failed", reason=reasons.BASELINE_FAILED, message=text)
     standing = view.reference
     if standing.report is not None and standing.report.answers is not None:
         return None

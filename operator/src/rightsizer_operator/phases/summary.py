@@ -17,7 +17,7 @@ from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import number, quantity
 from rightsizer_operator.resource.conditions import Condition, ConditionType, find, merged
 from rightsizer_operator.resource.run import CandidateStatus, RunStatus, TrialRecord
-from rightsizer_operator.resource.status import Configuration, InferenceDeploymentStatus, Proposal, RunRef
+from rightsizer_operator.resource.status import Configuration, Demand, InferenceDeploymentStatus, Proposal, RunRef
 from rightsizer_operator.sizing import cost, figures, verdicts
 from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.world import Step, World
@@ -34,6 +34,7 @@ class Told:
     conditions: tuple[Condition, ...]
     current: Configuration | None = None
     proposal: Proposal | None = None
+    demand: Demand | None = None
     run: str = ""
     applied_run: str = ""
     actions: tuple[Action, ...] = ()
@@ -52,6 +53,7 @@ def step(world: World, told: Told) -> Step:
         phase=told.phase,
         activity=told.activity[:1024],
         conditions=merged(world.infdep.status.conditions, conditions, world.now),
+        demand=told.demand,
         current=told.current,
         proposal=told.proposal,
         run_ref=RunRef(name=told.run) if told.run else None,
@@ -128,6 +130,8 @@ def slo_condition(view: View) -> Condition:
     standing, baseline = view.as_is, view.run.spec.baseline
     if standing.report is None or standing.outcome not in ("Succeeded", "MissedSLO"):
         return condition("SLOMet", "Unknown", reasons.NOT_MEASURED, "nothing has been measured yet")
+    if not view.basis.workload.known:
+        return condition("SLOMet", "Unknown", reasons.NOT_MEASURED, "the demand is not known")
     carried = standing.rate_rps * baseline.replicas
     demand = view.basis.demand_rps
     text = (

@@ -88,7 +88,7 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
         _subject(proposal, part),
         attempt,
         endpoints,
-        workload.resolved(view.run.spec.accepted.workload).demand_rps * len(planned) / carrying,
+        _demand_rps(view) * len(planned) / carrying,
         known_answers=_answers(view, standing, part),
     )
     return jobs.verify_job(
@@ -107,6 +107,12 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
 def _carrying(view: View, proposal: RunProposal) -> int:
     """Replicas of the plan that are not spare."""
     return max(1, view.basis.required.carrying(proposal.replicas))
+
+
+def _demand_rps(view: View) -> float:
+    """The demand that the proposal was made for, whatever the spec says now."""
+    facts = verdicts.trace_facts(view.status.trials)
+    return workload.resolved(view.run.spec.accepted.workload, facts).demand_rps
 
 
 def _answers(view: View, standing: Standing | None, part: Part) -> Answers | None:

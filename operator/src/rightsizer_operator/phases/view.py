@@ -104,7 +104,8 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
     """Everything derived from a run's trials, once."""
     found = artefacts_of(world, run, status)
     failed = {one.name: one.reason for one in found if one.state == "Failed"}
-    basis = Basis(accepted.spec, accepted.gpu_hourly, workload.resolved(accepted.spec.workload))
+    load = workload.resolved(accepted.spec.workload, verdicts.trace_facts(status.trials))
+    basis = Basis(accepted.spec, accepted.gpu_hourly, load)
     standings = verdicts.standings(
         run.spec, status.derived, status.trials, void_retries=world.settings.void_retries, failed_artefacts=failed
     )
@@ -116,7 +117,7 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
         status=status,
         artefacts=found,
         standings=standings,
-        plans=ranking.ranked(standings, basis.required, basis.slo, price),
+        plans=ranking.ranked(standings, basis.required, basis.slo, price) if load.known else (),
         basis=basis,
     )
 

@@ -43,6 +43,22 @@ ObjectName = Annotated[
     matching(NAME_PATTERN, "must be the name of an object: lower-case letters, digits, - and ."),
 ]
 Sentence = Annotated[str, Field(max_length=1024)]
+Sha256 = Annotated[
+    str, Field(max_length=64), matching("^[0-9a-f]{64}$", "must be a SHA-256 digest: 64 hexadecimal digits")
+]
+RelativePath = Annotated[
+    str,
+    Field(max_length=256),
+    matching(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*$",
+        "must be a path relative to the root of the modelCache volume, without a leading / and without ..",
+    ),
+    Rule(
+        cel="!self.matches('^(artefacts|runs)(/|$)')",
+        message="must not lie under artefacts/ or runs/: Rightsizer writes and deletes there",
+        holds=lambda path: path.split("/")[0] not in ("artefacts", "runs"),
+    ),
+]
 
 
 def camel(name: str) -> str:

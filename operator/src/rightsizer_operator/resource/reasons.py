@@ -163,6 +163,12 @@ QUESTION_SET_UNREADABLE = _reason(
     "The question set is missing, malformed, or has another digest than stated.",
     "Correct spec.quality.questionSet.path or sha256.",
 )
+TRACE_UNREADABLE = _reason(
+    _INPUT,
+    "TraceUnreadable",
+    "The workload's trace is missing, malformed, holds no request in the window, or has another digest than stated.",
+    "Correct spec.workload.trace or the file; the message names line and column.",
+)
 MARGIN_UNRESOLVABLE = _reason(
     _INPUT,
     "MarginUnresolvable",
@@ -173,7 +179,7 @@ DEMAND_ZERO = _reason(
     _INPUT,
     "DemandZero",
     "The demand is zero: any size would do and none can be proven.",
-    "Set spec.workload.static.requestRate to the peak demand, or scale the target to zero yourself.",
+    "Set the named field of spec.workload to the peak demand, or scale the target to zero yourself.",
 )
 SLO_UNREACHABLE = _reason(
     _INPUT,
@@ -218,6 +224,12 @@ MODEL_ARCHITECTURE_UNKNOWN = _reason(
     "Strategy Rapid estimates, and neither spec.model.architecture nor the table of published models tells the "
     "model's layers and heads.",
     "Set spec.model.architecture (rightsizer plan --print-architecture writes it), or strategy Thorough.",
+)
+TRACE_NOT_ESTIMABLE = _reason(
+    _INPUT,
+    "TraceNotEstimable",
+    "The workload is a trace, which only a trial can read, and strategy Rapid starts none.",
+    "State its mean lengths and rate as spec.workload.static, or set spec.search.strategy to Thorough.",
 )
 ACCELERATOR_NOT_ESTIMABLE = _reason(
     _INPUT,

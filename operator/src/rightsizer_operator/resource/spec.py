@@ -15,32 +15,22 @@ from rightsizer_operator.resource.base import (
     ObjectName,
     Positive,
     Quantity,
+    RelativePath,
     Resource,
+    Sha256,
     Whole,
     matches,
     matching,
     number,
 )
 from rightsizer_operator.resource.rules import Rule, Unique
+from rightsizer_operator.resource.workload import WorkloadSpec
 
 Engine = Literal["VLLM", "TensorRTLLM"]
 Precision = Literal["AsIs", "BF16", "FP8", "INT8", "INT8W8A16", "INT4"]
 KvCache = Literal["Auto", "FP8"]
 Mode = Literal["Off", "Manual", "Auto"]
 Milliseconds = Annotated[Whole, Field(ge=1, le=3_600_000)]
-RelativePath = Annotated[
-    str,
-    Field(max_length=256),
-    matching(
-        r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*$",
-        "must be a path relative to the root of the modelCache volume, without a leading / and without ..",
-    ),
-    Rule(
-        cel="!self.matches('^(artefacts|runs)(/|$)')",
-        message="must not lie under artefacts/ or runs/: Rightsizer writes and deletes there",
-        holds=lambda path: path.split("/")[0] not in ("artefacts", "runs"),
-    ),
-]
 ContainerName = Annotated[
     str,
     Field(max_length=63),
@@ -182,17 +172,6 @@ class SloSpec(Resource):
     )
 
 
-class StaticWorkload(Resource):
-    input_tokens: Whole = Field(ge=1, le=1_000_000, description="Input tokens of a request.")
-    output_tokens: Whole = Field(ge=1, le=100_000, description="Output tokens of a request.")
-    request_rate: Positive = Field(description='Peak demand in requests a second over all replicas, e.g. "5.5".')
-    arrivals: Literal["Poisson", "Constant"] = Field(default="Poisson", description="Arrival process.")
-
-
-class WorkloadSpec(Resource):
-    static: StaticWorkload = Field(description="Fixed lengths and a peak rate.")
-
-
 class Sizing(Resource):
     headroom_percent: Whole = Field(
         default=0,
@@ -212,12 +191,7 @@ class QuestionSetSpec(Resource):
     path: RelativePath = Field(
         description="JSONL file of multiple-choice questions on the modelCache volume (format: docs/questions.md)."
     )
-    sha256: (
-        Annotated[
-            str, Field(max_length=64), matching("^[0-9a-f]{64}$", "must be a SHA-256 digest: 64 hexadecimal digits")
-        ]
-        | None
-    ) = Field(default=None, description="Digest the file must have.")
+    sha256: Sha256 | None = Field(default=None, description="Digest the file must have.")
     questions: Whole | None = Field(
         default=None,
         ge=1,

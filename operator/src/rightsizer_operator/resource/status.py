@@ -53,6 +53,20 @@ class Configuration(Resource):
     evidence: Evidence | None = Field(default=None, description="Evidence class of these figures.")
 
 
+class Demand(Resource):
+    """The workload in figures: stated, or as a trial found it in the trace."""
+
+    request_rate: Quantity | None = Field(
+        default=None, description="Peak demand over all replicas, requests a second; absent until it is known."
+    )
+    source: Sentence = Field(default="", description="Where the demand comes from.")
+    input_tokens: Quantity | None = Field(default=None, description="Mean input tokens of a request.")
+    output_tokens: Quantity | None = Field(default=None, description="Mean output tokens of a request.")
+    busiest_minute_rate: Quantity | None = Field(
+        default=None, description="Requests a second in the busiest minute of the trace, on its own clock."
+    )
+
+
 class Proposal(Resource):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", max_length=12)] = Field(
         description="Identity of the proposal; write it to spec.updatePolicy.approvedProposal to approve."
@@ -82,6 +96,7 @@ class InferenceDeploymentStatus(Resource):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), Unique("type")] = Field(
         default=(), description="The truth."
     )
+    demand: Demand | None = Field(default=None, description="The workload in figures.")
     current: Configuration | None = Field(default=None, description="What serves now.")
     proposal: Proposal | None = Field(default=None, description="What is proposed.")
     run_ref: RunRef | None = Field(default=None, description="The run this status rests on.")

@@ -11,7 +11,7 @@ from rightsizer_jobs.contract import Probe, Slo, TrialReport
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import CandidateStatus, QualityResult
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration, Evidence, Latencies
+from rightsizer_operator.resource.status import Configuration, Demand, Evidence, Latencies
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
@@ -57,6 +57,17 @@ def counted(count: int, noun: str) -> str:
 def amount(value: float | None, digits: int = 3) -> str | None:
     """A figure as the status holds it; None stays absent."""
     return None if value is None else quantity(value, digits)
+
+
+def demand(load: Resolved) -> Demand:
+    """The workload in figures, as the status shows it."""
+    return Demand(
+        request_rate=amount(load.demand_rps or None),
+        source=load.source,
+        input_tokens=amount(load.input_tokens or None, 1),
+        output_tokens=amount(load.output_tokens or None, 1),
+        busiest_minute_rate=amount(load.facts.busiest_minute_rps) if load.facts else None,
+    )
 
 
 def latencies(probe: Probe | None) -> Latencies | None:
@@ -151,8 +162,10 @@ def verdict_sentence(standing: Standing, basis: Basis) -> str:
         return standing.reason
     if standing.lost:
         return standing.lost
-    plan = ranking.plan_of(standing, basis.required)
     kind = "certified" if standing.certified else "at least"
+    if not basis.workload.known:
+        return f"{kind} {standing.rate_rps:.3f} requests/s per replica; the demand is not known"
+    plan = ranking.plan_of(standing, basis.required)
     return (
         f"{kind} {standing.rate_rps:.3f} requests/s per replica: {counted(plan.replicas, 'replica')}, "
         f"{counted(plan.gpus, 'accelerator')} "

@@ -12,6 +12,7 @@ from typing import Literal
 
 from rightsizer_jobs import stats
 from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Probe, Slo, TrialReport, load_report
+from rightsizer_jobs.workload import TraceFacts
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
 from rightsizer_operator.resource.spec import SloSpec
@@ -329,6 +330,15 @@ def _outcome(recorded: str) -> Outcome:
         "CannotBeat": "CannotBeat", "EngineFailed": "EngineFailed", "EngineHung": "EngineHung",
     }  # fmt: skip
     return known.get(recorded, "Void")
+
+
+def trace_facts(trials: Sequence[TrialRecord]) -> TraceFacts | None:
+    """What the first trial that could read the workload's trace found in it."""
+    for record in trials:
+        report = report_of(record)
+        if report is not None and report.trace is not None:
+            return report.trace
+    return None
 
 
 def needs_answers(candidate: Candidate, candidates: Sequence[Candidate], trials: Sequence[TrialRecord]) -> bool:

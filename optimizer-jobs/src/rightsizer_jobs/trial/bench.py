@@ -19,6 +19,8 @@ from rightsizer_jobs.loadgen.load import Run, Send, Watch
 from rightsizer_jobs.loadgen.order import Aim, Kind
 from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
 from rightsizer_jobs.loadgen.records import Record, append_records
+from rightsizer_jobs.loadgen.sequence import Sequence, sequence
+from rightsizer_jobs.loadgen.trace_files import read_trace
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.wire.session import Session
 
@@ -33,6 +35,7 @@ class Bench:
     assignment: TrialAssignment
     session: Session
     engines: tuple[Engine, ...]
+    requests: Sequence
     books: tuple[PromptBook, ...]
     findings: Findings
     runs: int = 0
@@ -40,20 +43,25 @@ class Bench:
 
     @classmethod
     def set_up(cls, assignment: TrialAssignment, session: Session, findings: Findings) -> "Bench":
-        """Raises prompts.ModelUnreadable where the model's config.json does not give the vocabulary."""
+        """Raises prompts.ModelUnreadable where the model's config.json does not give the vocabulary, and
+        trace_files.TraceUnreadable where the workload's trace cannot be replayed.
+        """
         vocabulary = vocabulary_size(assignment.model_path)
+        source = assignment.workload.trace
+        trace = None if source is None else read_trace(source, assignment.seed)
+        findings.trace = None if trace is None else trace.facts()
+        requests = sequence(assignment.workload, assignment.seed, trace)
         books = tuple(
-            PromptBook.draw(
+            PromptBook.of(
+                requests,
                 served_model_name=endpoint.served_model_name,
-                input_tokens=assignment.workload.input_tokens,
-                output_tokens=assignment.workload.output_tokens,
                 vocabulary=vocabulary,
                 seed=assignment.seed,
             )
             for endpoint in assignment.endpoints
         )
         engines = tuple(connect(session, endpoint) for endpoint in assignment.endpoints)
-        return cls(assignment, session, engines, books, findings)
+        return cls(assignment, session, engines, requests, books, findings)
 
     def aim(self, timeout_s: float | None = None) -> Aim:
         """Where one run's requests go, round robin over the engines, with a fresh nonce."""
@@ -80,9 +88,9 @@ class Bench:
         except WorkerDied as error:
             raise Stop("Void", str(error)) from error
 
-    def asked_tokens(self, _index: int) -> int:
+    def asked_tokens(self, index: int) -> int:
         """Output tokens that request ``index`` of a run asks for."""
-        return self.assignment.workload.output_tokens
+        return self.requests.ask(index).output_tokens
 
     async def check_alive(self, during: str) -> None:
         """Raises Stop(EngineFailed) when an engine no longer answers or has restarted since it became ready."""

@@ -17,6 +17,7 @@ from rightsizer_jobs.contract import (
     TrialReport,
 )
 from rightsizer_jobs.loadgen.metrics import rounded
+from rightsizer_jobs.workload import TraceFacts
 
 
 class Stop(Exception):
@@ -45,6 +46,7 @@ class Findings:
     records: str | None = None
     replayed: str = ""
     """What an engine says it replays."""
+    trace: TraceFacts | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -74,6 +76,7 @@ class Findings:
             client=self.client,
             records=self.records,
             replayed=self.replayed[:REPLAYED_LIMIT] or None,
+            trace=self.trace,
         )
 
 

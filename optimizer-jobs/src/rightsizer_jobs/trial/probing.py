@@ -5,11 +5,11 @@ Called by ``run`` for probes, certification and verification.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rightsizer_jobs.contract import Probe, Slo
 from rightsizer_jobs.engines.beside import Seen, queued, told
-from rightsizer_jobs.loadgen.arrivals import schedule
+from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, scaled
 from rightsizer_jobs.loadgen.health import Watchman, believe
 from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone
 from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
@@ -27,10 +27,24 @@ FALLBACK_IDLE_FACTOR = 10
 """Without a TTFT limit the queue is judged by the E2E limit, else by ten times the idle TTFT."""
 
 
-def queue_limit(rate_rps: float, slo: Slo, idle_ttft_ms: float) -> float:
-    """Unserved requests at which a run is stopped."""
-    ttft_ms = slo.ttft_ms or slo.e2e_ms or FALLBACK_IDLE_FACTOR * idle_ttft_ms
-    return max(QUEUE_FLOOR, QUEUE_FACTOR * rate_rps * ttft_ms / 1000)
+def queue_limit(rate_rps: float, slo: Slo, idle_ttft_ms: float, bursts: Sequence[int] = ()) -> float:
+    """Unserved requests at which a run is stopped. ``bursts``: the schedule, where it bursts by intent.
+
+    Poisson and constant arrivals are judged by their rate; in a burst a longer queue is no overload yet, so there the
+    rate gives way to the most arrivals within one TTFT limit.
+    """
+    wait_s = (slo.ttft_ms or slo.e2e_ms or FALLBACK_IDLE_FACTOR * idle_ttft_ms) / 1000
+    return max(QUEUE_FLOOR, QUEUE_FACTOR * max(rate_rps * wait_s, most_within(bursts, wait_s)))
+
+
+def most_within(instants: Sequence[int], seconds: float) -> int:
+    """The most arrivals of a schedule within any stretch of so many seconds."""
+    most, oldest = 0, 0
+    for newest, instant in enumerate(instants):
+        while instant - instants[oldest] >= seconds * NANOSECONDS:
+            oldest += 1
+        most = max(most, newest - oldest + 1)
+    return most
 
 
 def overload_watch(rate_rps: float, limit: float, queued: Callable[[], float] = lambda: 0.0) -> Watch:
@@ -56,9 +70,13 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
     """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted."""
     assignment = bench.assignment
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
+    instants = scaled(bench.requests.gaps(), rate_rps, ramp_s + measured_s + assignment.deadlines.request_s)
+    bursts = instants if assignment.workload.arrivals in ("Gamma", "Trace") else ()
     samples: list[Seen] = []
-    watch = overload_watch(rate_rps, queue_limit(rate_rps, assignment.slo, idle), lambda: queued(samples))
-    run, watchman = await _run(bench, rate_rps, ramp_s, measured_s, watch, samples)
+    limit = queue_limit(rate_rps, assignment.slo, idle, bursts)
+    watch = overload_watch(rate_rps, limit, lambda: queued(samples))
+    load, chunks = Open(instants, ramp_s, measured_s), rate_rps * bench.requests.mean_output_tokens
+    run, watchman = await _run(bench, load, chunks, watch, samples)
     await bench.keep(name, run.records, samples)
     if gone := engine_gone(run.live):
         await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
@@ -82,16 +100,12 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
 
 
 async def _run(
-    bench: Bench, rate_rps: float, ramp_s: float, measured_s: float, watch: Watch, samples: list[Seen]
+    bench: Bench, load: Open, chunks_per_s: float, watch: Watch, samples: list[Seen]
 ) -> tuple[Run, Watchman]:
-    assignment = bench.assignment
-    tail_s = assignment.deadlines.request_s
-    instants = schedule(assignment.workload.arrivals, rate_rps, ramp_s + measured_s + tail_s, assignment.seed)
     sampling = asyncio.create_task(bench.sampled(samples))
     try:
         async with Watchman() as watchman:
-            chunks = rate_rps * assignment.workload.output_tokens
-            run = await bench.load(Open(instants, ramp_s, measured_s), watch, chunks)
+            run = await bench.load(load, watch, chunks_per_s)
     finally:
         sampling.cancel()
     bench.findings.client = watchman.health(run)

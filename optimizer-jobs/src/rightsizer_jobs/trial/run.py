@@ -9,6 +9,7 @@ import signal
 
 from rightsizer_jobs.contract import TrialAssignment, TrialReport
 from rightsizer_jobs.loadgen.prompts import ModelUnreadable
+from rightsizer_jobs.loadgen.trace_files import TraceUnreadable
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial import search, steps
 from rightsizer_jobs.trial.bench import Bench
@@ -51,7 +52,7 @@ async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
             if assignment.purpose == "Explore":
                 return await _explore(bench)
             return await _hold(bench)
-    except ModelUnreadable as error:
+    except (ModelUnreadable, TraceUnreadable) as error:
         return Stop("Void", str(error))
     except Stop as stop:
         return stop

@@ -16,6 +16,7 @@ from rightsizer_jobs.loadgen.load import Run, Send, engine_gone
 from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
 from rightsizer_jobs.loadgen.order import Closed
 from rightsizer_jobs.loadgen.records import Exchange, Record, unheard
+from rightsizer_jobs.loadgen.sequence import Ask
 from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
 from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, http_chooser
 from rightsizer_jobs.trial.bench import Bench
@@ -53,7 +54,7 @@ async def first_token(bench: Bench) -> None:
     limit = bench.assignment.deadlines.first_token_s
     send = bench.sender(timeout_s=limit + bench.assignment.deadlines.request_s)
     for number, engine in enumerate(bench.engines):
-        _sound(await _within(send, number, limit) or await _hung(engine, limit), bench)
+        _sound(await _within(send, number, limit) or await _hung(engine, limit), bench.requests.ask(number))
 
 
 async def _within(send: Send, index: int, limit: float) -> Exchange | None:
@@ -81,17 +82,14 @@ async def _hung(engine: Engine, limit: float) -> NoReturn:
     raise Stop("EngineHung", f"no token within {limit:g} s of the first request; the engine {state}")
 
 
-def _sound(exchange: Exchange, bench: Bench) -> None:
+def _sound(exchange: Exchange, ask: Ask) -> None:
     """A single request on an idle engine must succeed with the exact lengths asked for."""
-    workload = bench.assignment.workload
     if exchange.failure:
         raise Stop("EngineFailed", f"a single request failed: {exchange.failure}")
-    if exchange.output_tokens != workload.output_tokens:
-        raise Stop("EngineFailed", f"asked for {workload.output_tokens} tokens, got {exchange.output_tokens}")
-    if exchange.prompt_tokens and exchange.prompt_tokens != workload.input_tokens:
-        raise Stop(
-            "EngineFailed", f"sent a prompt of {workload.input_tokens} tokens, it counted {exchange.prompt_tokens}"
-        )
+    if exchange.output_tokens != ask.output_tokens:
+        raise Stop("EngineFailed", f"asked for {ask.output_tokens} tokens, got {exchange.output_tokens}")
+    if exchange.prompt_tokens and exchange.prompt_tokens != ask.input_tokens:
+        raise Stop("EngineFailed", f"sent a prompt of {ask.input_tokens} tokens, it counted {exchange.prompt_tokens}")
 
 
 async def others_rps(bench: Bench, listen_s: float) -> float | None:
@@ -115,7 +113,7 @@ async def sane(bench: Bench) -> dict[Metric, float]:
     for index in range(bench.assignment.measurement.sanity_requests):
         now = time.monotonic_ns()
         exchange = await send(index, unheard)
-        _sound(exchange, bench)
+        _sound(exchange, bench.requests.ask(index))
         records.append(Record(index, now, bench.asked_tokens(index), exchange))
     await bench.keep("sane", records)
     bench.findings.idle_ms = idle = idle_figures(records)
@@ -215,14 +213,14 @@ def pace_ms(records: Sequence[Record]) -> float:
 
 async def saturate(bench: Bench) -> Saturation:
     """Closed loop: the throughput no open loop can exceed. Stop(CannotBeat) when that is below the rate to beat."""
-    measurement, workload = bench.assignment.measurement, bench.assignment.workload
+    measurement = bench.assignment.measurement
     run = await _closed(bench, measurement.saturation_concurrency, measurement.saturation_s, "saturation")
     await bench.keep("saturation", run.records)
     tokens = output_rate(run.records, run.window)
     if tokens == 0:
         raise Stop("EngineHung", f"no token in {run.window.seconds:.0f} s of saturation")
     saturation = Saturation(
-        rps=rounded(tokens / workload.output_tokens),
+        rps=rounded(tokens / bench.requests.mean_output_tokens),
         output_tps=rounded(tokens),
         concurrency=measurement.saturation_concurrency,
     )

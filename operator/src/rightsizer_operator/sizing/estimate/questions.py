@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.sizing import verdicts, workload
 from rightsizer_operator.sizing.estimate import tables
+from rightsizer_operator.sizing.estimate.failures import NotEstimable
 from rightsizer_operator.sizing.estimate.memory import Configuration
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 from rightsizer_operator.sizing.estimate.tables import Efficiencies, GpuFacts
@@ -84,8 +85,14 @@ def question(
     gpu_hourly: str | None,
     efficiencies: dict[str, Efficiencies] | None = None,
 ) -> Question:
-    """The question an InferenceDeployment asks."""
+    """The question an InferenceDeployment asks; raises NotEstimable where nobody knows its lengths yet."""
     slo, load, search = verdicts.slo_of(spec.slo), workload.resolved(spec.workload), spec.search
+    if not (load.known and load.input_tokens and load.output_tokens):
+        raise NotEstimable(
+            "spec.workload.trace",
+            "its lengths and rate are read from the model volume by a trial",
+            "State them as spec.workload.static: mean lengths and rate, as status.demand shows them after a trial.",
+        )
     found = {"ttft": slo.ttft_ms, "itl": slo.itl_ms, "tpot": slo.tpot_ms, "e2e": slo.e2e_ms}
     return Question(
         model=model,
