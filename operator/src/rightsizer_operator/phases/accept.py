@@ -229,8 +229,8 @@ def _estimable(world: World, spec: InferenceDeploymentSpec, type_: str) -> Probl
     if spec.workload.trace is not None:
         return Problem(
             reasons.TRACE_NOT_ESTIMABLE,
-            "spec.workload.trace: its lengths and rate are on the model volume, which only a trial can read; state them "
-            "as spec.workload.static, or set spec.search.strategy to Thorough.",
+            "spec.workload.trace: its lengths and rate are on the model volume, which only a trial can read; state "
+            "them as spec.workload.static, or set spec.search.strategy to Thorough.",
         )
     if not type_:
         return Problem(
