@@ -42,7 +42,8 @@ def explore(
     began = spent
     saturation = _saturation(case, seed, measurement)
     spent += measurement.saturation_s
-    if rate_to_beat_rps is not None and saturation < rate_to_beat_rps:
+    margin = math.exp(-min(steps.LEAST_ERROR, measurement.target_error))
+    if rate_to_beat_rps is not None and saturation * margin < rate_to_beat_rps:
         return Explored(outcome="CannotBeat", reason="saturation", engine_s=spent, saturation_rps=saturation)
     probes: list[Probe] = []
     while True:

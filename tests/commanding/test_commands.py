@@ -23,6 +23,13 @@ def test_status_shows_candidates_verdicts_and_the_command_to_approve(rightsizer:
     assert "kubectl rightsizer approve support-chat -n ml" in said.out
 
 
+def test_status_says_what_is_left_of_the_budget(rightsizer: Rightsizer, cluster: Any) -> None:
+    left = {"trials": 15, "gpuHours": "3.75", "money": "9.38", "deadline": "2026-03-01T18:00:00Z"}
+    cluster.change("optimizationruns", lambda found: found["status"].update(remaining=left))
+    said = rightsizer("status", "support-chat")
+    assert "left       15 trials, 3.75 GPU hours, 9.38 USD, until 2026-03-01T18:00:00Z" in said.out
+
+
 def test_status_of_all_lists_one_line_each(rightsizer: Rightsizer, cluster: Any) -> None:
     first = cluster.get("inferencedeployments")
     second = {**first, "metadata": {"name": "other", "namespace": "prod"}, "status": {}}

@@ -23,7 +23,18 @@ from tests.reconciling.job_player import Answer, Assignment, JobPlayer
 from tests.reconciling.shell import reconciler
 
 PASSES = 400
-CAPACITIES = {"as-is": 2.5, "int8": 4.0, "int4": 3.0}
+CAPACITIES = {"as-is": 2.5, "int8": 4.0, "int4": 3.0, "int8-seqs2048": 4.9}
+RACING: dict[str, Any] = {
+    "accelerator": {"type": "NVIDIA-H100-80GB-HBM3"},
+    "slo": {"ttftMs": 1500, "itlMs": 60},
+    "workload": {"static": {"inputTokens": 4000, "outputTokens": 600, "requestRate": "40"}},
+    "search": {"batching": ["MaxNumSeqs"], "budget": {"money": "100"}},
+}
+"""A demand of many accelerators of a product that the estimator knows: ordered by estimate, then moved."""
+LLAMA: dict[str, Any] = {
+    "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "vocab_size": 128_256, "intermediate_size": 14_336, "layer_types": {"full_attention": 32},
+}  # fmt: skip
 
 
 def script(assignment: Assignment) -> Answer:
@@ -31,7 +42,8 @@ def script(assignment: Assignment) -> Answer:
     if isinstance(assignment, CompressAssignment):
         return builders.a_compress_report(assignment)
     capacity = 1000.0 if assignment.purpose == "Verify" else CAPACITIES.get(assignment.candidate, 2.5)
-    return builders.a_report(assignment, capacity=capacity)
+    model = LLAMA if assignment.describe_model else None
+    return builders.a_report(assignment, capacity=capacity, model=model)
 
 
 @dataclass(slots=True)
@@ -46,13 +58,13 @@ class Life:
     retries: int = 0
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
-    def begin(self) -> None:
+    def begin(self, **changes: Any) -> None:
         target = builders.a_target()
         del target["status"]
         target["metadata"] = {"name": "chat", "namespace": self.namespace}
         self.api.apply(target, manager="kubectl-client-side-apply")
         self.api.create(stage.claim(self.namespace))
-        spec = builders.a_spec_document(updatePolicy={"mode": "Auto"})
+        spec = builders.a_spec_document(updatePolicy={"mode": "Auto"}, **changes)
         infdep = stage.infdep(self.namespace, "chat")
         self.api.create({**infdep, "spec": spec})
 
@@ -102,13 +114,17 @@ class Life:
 
 
 @pytest.fixture
-def life(api: Client, cluster: KubeCluster, namespace: str) -> Iterator[Life]:
-    player = JobPlayer(api=api, namespace=namespace, answer=script, accelerators=5, resource=builders.SLOT)
+def unborn(api: Client, cluster: KubeCluster, namespace: str) -> Iterator[Life]:
+    player = JobPlayer(api=api, namespace=namespace, answer=script, accelerators=24, resource=builders.SLOT)
     player.start()
-    found = Life(api=api, cluster=FaultyCluster(cluster=cluster), namespace=namespace, player=player)
-    found.begin()
-    yield found
+    yield Life(api=api, cluster=FaultyCluster(cluster=cluster), namespace=namespace, player=player)
     player.stop()
+
+
+@pytest.fixture
+def life(unborn: Life) -> Life:
+    unborn.begin()
+    return unborn
 
 
 EXPECTED = {"winner": ("int8", 2, 2), "rollout": "Applied"}
@@ -160,3 +176,21 @@ async def test_with_lost_answers_refusals_and_conflicts_it_ends_the_same(life: L
     await life.live()
     assert len(life.cluster.faults) == 20
     assert_as_if_nothing_had_happened(life)
+
+
+async def test_killed_at_random_moments_the_order_by_estimate_and_the_moves_go_on_where_they_were(unborn: Life) -> None:
+    life = unborn
+    life.begin(**RACING)
+    life.cluster.fault = at_random_moments(5, 12, "kill before", "kill after")
+    await life.live()
+    assert life.deaths == 12
+    (stored,) = life.api.list("rightsizer.dev/v1alpha1", "OptimizationRun", life.namespace)
+    status = parse.optimization_run(stored).status
+    assert "config.json) on H100-SXM" in status.order
+    assert {one.evidence for one in status.forecast} == {"Estimated"}
+    assert [one.id for one in status.derived] == ["int8-seqs2048", "int8-seqs2048-seqs4096"]
+    trials = life.outcome()["trials"]
+    assert isinstance(trials, list) and len(trials) == len(set(trials))
+    assert max(life.jobs_made().values()) == 1
+    assert status.proposal is not None and status.proposal.candidate == "int8-seqs2048"
+    assert status.remaining is not None and status.remaining.money is not None

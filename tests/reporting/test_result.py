@@ -135,6 +135,18 @@ def test_an_open_proof_is_not_called_complete(infdep: Object, run: Object) -> No
     assert any("Open" in note for note in found.notes)
 
 
+def test_a_plan_that_only_an_estimate_rules_out_is_called_estimated_and_the_proof_not_complete(
+    infdep: Object, run: Object
+) -> None:
+    entry = next(one for one in run["status"]["candidates"] if one["outcome"] == "Unsupported")
+    entry["verdict"] = "not tried (Estimated): about 9 accelerators"
+    run["status"]["proof"][0]["evidence"] = "Estimated"
+    found = assembled(infdep, run)
+    assert next(one for one in found.candidates if one.candidate == entry["id"]).evidence == "Estimated"
+    assert found.minimality is not None
+    assert not found.minimality.complete
+
+
 def test_accuracy_of_the_baseline_and_of_the_winner_come_from_their_answers(result: Result) -> None:
     assert result.baseline_accuracy_percent is not None
     winner = next(c for c in result.quality if c.candidate == "int8")

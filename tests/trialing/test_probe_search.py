@@ -93,7 +93,14 @@ def test_a_search_without_any_pass_is_missed_with_figures():
 def test_a_candidate_whose_best_case_is_too_slow_cannot_beat():
     done = decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=9.0))
     assert done.outcome == "CannotBeat"
-    assert isinstance(decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=5.2)), Next)
+    assert isinstance(decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=5.1)), Next)
+
+
+def test_a_capacity_must_exceed_the_rate_to_beat_by_the_error_that_its_certified_rate_will_lack():
+    """5 +-3.3 % may be 5.34, of which 5.18 could be certified at the wanted 3 %."""
+    done = decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=5.2))
+    assert isinstance(done, Done)
+    assert done.outcome == "CannotBeat"
 
 
 def test_a_candidate_that_passes_everything_so_far_is_not_given_up():

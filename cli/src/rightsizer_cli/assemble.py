@@ -182,7 +182,7 @@ def _notes(run: Run) -> list[str]:
     if broken:
         notes.append(f"The reports of {', '.join(broken)} cannot be read by this version and are left out.")
     if run.status.proof and not proof.complete(run.status.proof):
-        notes.append("Not every smaller plan is ruled out: see the entries marked Open.")
+        notes.append("Not every smaller plan is ruled out: see the entries marked Open or Estimated.")
     complete = find(run.status.conditions, "Optimized")
     if complete and complete.status == "False" and complete.message:
         notes.append(complete.message)

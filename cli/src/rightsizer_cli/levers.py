@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rightsizer_cli.result import Curve, Figure, Point
-from rightsizer_operator.resource.run import Candidate, TrialRecord
+from rightsizer_operator.resource.run import Batching, Candidate, TrialRecord
 from rightsizer_operator.sizing import verdicts
 
 _PRECISIONS = {
@@ -36,11 +36,25 @@ def lever(candidate: Candidate) -> str:
         parts.append(f"{candidate.kv_cache} KV cache")
     if candidate.max_num_seqs:
         parts.append(f"at most {candidate.max_num_seqs} requests in a batch")
+    if candidate.batching is not None:
+        parts += _batching(candidate.batching)
     if candidate.parallelism > 1:
         parts.append(f"tensor parallelism {candidate.parallelism}")
     if candidate.engine == "TensorRTLLM":
         parts.append(_ENGINES[candidate.engine])
     return "as found" if parts == [_PRECISIONS["AsIs"]] else ", ".join(parts)
+
+
+def _batching(settings: Batching) -> list[str]:
+    words = {
+        "at most {} tokens a step": settings.max_num_batched_tokens,
+        "{} % of the memory": settings.memory_percent,
+        "CUDA graphs up to {} requests": settings.graph_size,
+    }
+    found = [text.format(value) for text, value in words.items() if value is not None]
+    if settings.chunked_prefill is not None:
+        found.append("prompts in chunks" if settings.chunked_prefill else "prompts uncut")
+    return found
 
 
 def curve(candidate: str, trials: Sequence[TrialRecord]) -> Curve | None:

@@ -61,6 +61,7 @@ def _facts(summary: Summary, colours: bool, columns: int) -> list[str]:
         ("phase", summary.phase or "not looked at yet: is the operator running? (kubectl rightsizer doctor)"),
         ("activity", summary.activity),
         ("run", _spent(summary)),
+        ("left", summary.remaining),
     ]
     if summary.stalled:
         facts.append(("stalled", summary.stalled))

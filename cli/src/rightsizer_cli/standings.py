@@ -8,7 +8,7 @@ from rightsizer_cli.inputs import Run
 from rightsizer_cli.result import Figure
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Candidate, CandidateStatus
-from rightsizer_operator.sizing import proof, verdicts
+from rightsizer_operator.sizing import proof, race, verdicts
 
 
 def ladder(run: Run) -> tuple[result.Rung, ...]:
@@ -107,6 +107,8 @@ def candidate_result(run: Run, candidate: Candidate) -> result.CandidateResult:
 
 
 def _evidence(entry: CandidateStatus, excluded: bool) -> Literal["Measured", "Estimated", "Rule", "None"]:
+    if entry.verdict.startswith(race.NOT_TRIED):
+        return "Estimated"
     if excluded:
         return "Rule"
     return "Measured" if entry.attempts else "Estimated" if entry.estimate else "None"

@@ -56,6 +56,7 @@ class Summary:
     rapid: bool
     gpu_hours: float
     money: str
+    remaining: str
     currency: str
     current: Side
     proposal: Side | None
@@ -90,6 +91,7 @@ def summarised(infdep: Object, run: Object | None) -> Summary:
         rapid=pick(run, "spec", "accepted", "search", "strategy") == "Rapid",
         gpu_hours=pick(search, "gpuSeconds", default=0) / 3600,
         money=pick(search, "money"),
+        remaining=_remaining(pick(search, "remaining", default={}), pick(spec, "cost", "currency", default="USD")),
         currency=pick(spec, "cost", "currency", default="USD"),
         current=_side(pick(status, "current", default={})),
         proposal=_side(pick(proposal, "configuration", default={})) if proposal else None,
@@ -115,6 +117,17 @@ def _message(status: Object, type_: str, value: str) -> str:
         if pick(condition, "type") == type_ and pick(condition, "status") == value:
             return f"{pick(condition, 'reason')}: {pick(condition, 'message')}"
     return ""
+
+
+def _remaining(left: Object, currency: str) -> str:
+    """``21 trials, 4.2 GPU hours, until 2026-03-01T18:00:00Z``."""
+    if not left:
+        return ""
+    parts = [f"{pick(left, 'trials', default=0)} trials"]
+    parts += [f"{left['gpuHours']} GPU hours"] if "gpuHours" in left else []
+    parts += [f"{left['money']} {currency}"] if "money" in left else []
+    parts += [f"until {left['deadline']}"] if "deadline" in left else []
+    return ", ".join(parts)
 
 
 def _slo(slo: Object) -> str:

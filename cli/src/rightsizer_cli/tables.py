@@ -230,5 +230,6 @@ def _minimality(result: Result) -> list[str]:
     if found is None or not found.alternatives:
         return []
     rows = [(visible(a.candidate), str(a.gpus), a.evidence, visible(a.ruled_out_by)) for a in found.alternatives]
-    title = "Why not fewer accelerators" + ("" if found.complete else " (not complete: Open entries are not ruled out)")
+    rest = "" if found.complete else " (not complete: Open and Estimated entries are not ruled out by measurement)"
+    title = f"Why not fewer accelerators{rest}"
     return ["", f"{title}:", *table(("CANDIDATE", "ACCELERATORS", "EVIDENCE", "RULED OUT BY"), rows)]

@@ -56,13 +56,24 @@ def main(environment: Mapping[str, str]) -> int:
         return EXIT_INVALID_ASSIGNMENT
     report = perform(assignment)
     try:
-        text = dump_report(report)
+        text = dump_report(_fitting(report))
     except ReportTooLong as error:
         LOG.error("%s", error)
         return EXIT_REPORT_TOO_LONG
     Path(environment.get(REPORT_PATH_VARIABLE, TERMINATION_MESSAGE)).write_text(text)
     LOG.info("report written: %s", report.outcome)
     return 0
+
+
+def _fitting(report: TrialReport | CompressReport) -> TrialReport | CompressReport:
+    """Without the model's description where that is too much: evidence comes first."""
+    if not isinstance(report, TrialReport) or report.model is None:
+        return report
+    try:
+        dump_report(report)
+    except ReportTooLong:
+        return report.model_copy(update={"model": None})
+    return report
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 import zlib
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, JsonValue, TypeAdapter
 
 from rightsizer_jobs.workload import Frozen, TraceFacts, Workload
 
@@ -141,6 +141,9 @@ class TrialAssignment(Frozen):
         "missing to rate_rps, so that they carry rate_rps in all",
     )
     records_dir: str | None = Field(default=None, description="where full records are written, as mounted")
+    describe_model: bool = Field(
+        default=False, description="report what config.json says of the model's size and shape, for the estimator"
+    )
 
 
 class CompressAssignment(Frozen):
@@ -240,6 +243,10 @@ class TrialReport(Frozen):
         description="what the engine says it replays; none: it is a real engine, as far as it tells",
     )
     trace: TraceFacts | None = Field(default=None, description="what the workload's trace holds, where it has one")
+    model: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="fields of the model's config.json that its size and shape follow from, where they were asked for",
+    )
 
 
 class CompressReport(Frozen):

@@ -95,7 +95,7 @@ def minimality(result: Result) -> Markup | None:
         return None
     text = f"Each plan with fewer than {result.after.gpus} accelerators, and what rules it out."
     if not result.minimality.complete:
-        text += " Not complete: the entries marked Open are not ruled out."
+        text += " Not complete: the entries marked Open are not ruled out, those marked Estimated only by an estimate."
     rows = [
         row(a.candidate, str(a.gpus), a.ruled_out_by, tag("span", a.evidence, class_="evidence"), numbers=(1,))
         for a in result.minimality.alternatives

@@ -19,6 +19,13 @@ DATA_PARALLEL = "--data-parallel-size"
 KV_CACHE_DTYPE = "--kv-cache-dtype"
 MAX_NUM_SEQS = "--max-num-seqs"
 MAX_BATCH_SIZE = "--max-batch-size"
+MAX_BATCHED_TOKENS = "--max-num-batched-tokens"
+MAX_NUM_TOKENS = "--max-num-tokens"
+CHUNKED_PREFILL = "--enable-chunked-prefill"
+NO_CHUNKED_PREFILL = "--no-enable-chunked-prefill"
+MEMORY_UTILIZATION = "--gpu-memory-utilization"
+MAX_GRAPH = "--max-cudagraph-capture-size"
+MEMORY_FRACTION = "--free-gpu-memory-fraction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ VLLM = Dialect(
         "-n": "--nnodes",
         "-r": "--node-rank",
         "-O": "--optimization-level",
-        "--device-memory-utilization": "--gpu-memory-utilization",
+        "--device-memory-utilization": MEMORY_UTILIZATION,
     },
     switches=re.compile(
         r"--(enable|disable|no|trust|return)-.*|-O.+|-h|-dp[ehm]"
@@ -86,7 +93,7 @@ VLLM = Dialect(
     unabbreviated=frozenset({
         MODEL, SERVED_MODEL_NAME, HOST, PORT, CONFIG, TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL, KV_CACHE_DTYPE,
         MAX_NUM_SEQS, "--quantization", "--api-key", "--ssl-keyfile", "--uds", "--load-format",
-        "--max-num-batched-tokens",
+        MAX_BATCHED_TOKENS, MEMORY_UTILIZATION, MAX_GRAPH, CHUNKED_PREFILL, NO_CHUNKED_PREFILL,
     }),
 )  # fmt: skip
 
@@ -97,7 +104,7 @@ TENSORRT_LLM = Dialect(
         "--cp-size": "--context-parallel-size",
         "--ep-size": "--moe-expert-parallel-size",
         "--cluster-size": "--moe-cluster-parallel-size",
-        "--kv-cache-free-gpu-memory-fraction": "--free-gpu-memory-fraction",
+        "--kv-cache-free-gpu-memory-fraction": MEMORY_FRACTION,
         "--extra-llm-api-options": CONFIG,
     },
     switches=re.compile(r"--(trust-remote-code|enable-chunked-prefill|fail-fast-on-attention-window-too-large|help)"),

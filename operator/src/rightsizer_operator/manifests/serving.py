@@ -12,11 +12,11 @@ from typing import get_args
 import pydantic
 
 from rightsizer_jobs.contract import EngineKind
-from rightsizer_operator.manifests import engine_command, engine_flags, engine_switch, template
+from rightsizer_operator.manifests import engine_batching, engine_command, engine_flags, engine_switch, template
 from rightsizer_operator.manifests.artefacts import RECIPES
 from rightsizer_operator.manifests.engine_command import EngineCommand
 from rightsizer_operator.manifests.engine_switch import Excluded as Excluded
-from rightsizer_operator.resource.run import Baseline, Serving
+from rightsizer_operator.resource.run import Baseline, Batching, Serving
 
 WEIGHT_FLAGS = (
     "--quantization",
@@ -41,12 +41,15 @@ def candidate_serving(
     max_num_seqs: int | None,
     artefact: str,
     engine_images: dict[str, str],
+    batching: Batching = engine_batching.NOTHING,
 ) -> Serving:
     """The serving configuration of a candidate; raises Excluded. With nothing changed it is the baseline's, byte for
     byte."""
     if engine not in get_args(EngineKind):
         raise Excluded(f"engine {engine}: unknown")
-    changes = _changes(baseline, engine, precision, kv_cache, parallelism, max_num_seqs, artefact)
+    changes = _changes(baseline, engine, precision, kv_cache, parallelism, artefact)
+    if max_num_seqs is not None or batching != engine_batching.NOTHING:
+        changes |= {"batch"}
     if not changes:
         return baseline.serving
     _refuse_formats(engine, precision, artefact, artefact or baseline.serving.artefact)
@@ -63,8 +66,8 @@ def candidate_serving(
         command = _parallel(command, parallelism)
     if "kv" in changes:
         command, config = _with_kv(command, config, kv_cache)
-    if "batch" in changes and max_num_seqs is not None:
-        command = _batched(command, max_num_seqs)
+    if "batch" in changes:
+        command, config = engine_batching.batched(command, config, max_num_seqs, batching)
     return _assembled(
         baseline, command, config, image=image, artefact=artefact or baseline.serving.artefact, changes=changes
     )
@@ -99,7 +102,6 @@ def _changes(
     precision: str,
     kv_cache: str,
     parallelism: int,
-    max_num_seqs: int | None,
     artefact: str,
 ) -> frozenset[str]:
     changed = {
@@ -107,7 +109,6 @@ def _changes(
         "weights": bool(artefact) or precision != "AsIs",
         "kv": kv_cache != "Auto",
         "parallelism": parallelism != parallelism_of(baseline),
-        "batch": max_num_seqs is not None,
     }
     return frozenset(name for name, yes in changed.items() if yes)
 
@@ -168,17 +169,6 @@ def _with_kv(
     kv_config = config.get("kv_cache_config")
     merged = {**(kv_config if isinstance(kv_config, dict) else {}), "dtype": "fp8"}
     return command, {**config, "kv_cache_config": merged}
-
-
-def _batched(command: EngineCommand, max_num_seqs: int) -> EngineCommand:
-    if command.engine == "TensorRTLLM":
-        return command.with_flag(engine_flags.MAX_BATCH_SIZE, str(max_num_seqs))
-    tokens = command.value("--max-num-batched-tokens") or ""
-    if re.fullmatch(r"\d+", tokens) and int(tokens) < max_num_seqs:
-        raise Excluded(
-            f"batch limit {max_num_seqs}: the flag --max-num-batched-tokens {tokens} is smaller, and vLLM refuses that"
-        )
-    return command.with_flag(engine_flags.MAX_NUM_SEQS, str(max_num_seqs))
 
 
 def _assembled(

@@ -10,7 +10,18 @@ from dataclasses import replace
 
 from rightsizer_operator.actions import Action, CreateJob
 from rightsizer_operator.manifests import labels
-from rightsizer_operator.phases import accept, choose, learning, measure, plan, rapid, rewrite, summary, watch
+from rightsizer_operator.phases import (
+    accept,
+    choose,
+    forecast,
+    learning,
+    measure,
+    plan,
+    rapid,
+    rewrite,
+    summary,
+    watch,
+)
 from rightsizer_operator.phases.accept import Accepted, Problem
 from rightsizer_operator.phases.gate import Hold
 from rightsizer_operator.phases.moves import Conclude, Propose, Start, Wait
@@ -142,6 +153,9 @@ def _current(world: World, accepted: Accepted, run: OptimizationRun) -> Step:
     harvested = measure.harvest(world, run)
     taught = learning.taught(run, harvested, world.settings)
     view = view_of(world, accepted, run, harvested.model_copy(update={"efficiencies": taught}))
+    if not view.status.order and view.as_is.outcome != "Pending":
+        order, found = forecast.forecasts(view)
+        view = view_of(world, accepted, run, view.status.model_copy(update={"order": order, "forecast": found}))
     derived = measure.derived(view)
     if derived != view.status.derived:
         view = view_of(world, accepted, run, view.status.model_copy(update={"derived": derived}))
@@ -210,6 +224,7 @@ def _concluded(view: View, move: Conclude) -> Step:
     status = view.status.model_copy(
         update={"phase": move.phase, "activity": move.message[:1024], "finished_at": finished}
     )
+    view = replace(view, status=status)
     optimized = condition("Optimized", "True" if move.good else "False", move.reason, move.message)
     none = condition("ProposalReady", "False", move.reason, move.message)
     conditions = (optimized, none, *summary.applied_conditions(NOT_APPLIED))

@@ -66,10 +66,10 @@ def accept(world: World) -> Accepted | Problem:
     except baselines.Refused as refused:
         return Problem(refused.reason, refused.message)
     type_, type_note = _accelerator_type(world, spec)
-    problem = _estimable(world, spec, type_) if _rapid(spec) else _budget(spec, snapshot)
+    price = cost.price_of(spec, type_, world.settings.prices)
+    problem = _estimable(world, spec, type_) if _rapid(spec) else _budget(spec, snapshot, price)
     if problem is not None:
         return problem
-    price = cost.price_of(spec, type_, world.settings.prices)
     notes = (_nodes_note(world), _price_note(spec, type_, price), type_note, _margin_note(spec))
     return Accepted(
         spec=spec, target=target, baseline=snapshot, accelerator_type=type_, gpu_hourly=price,
@@ -255,7 +255,7 @@ def _estimable(world: World, spec: InferenceDeploymentSpec, type_: str) -> Probl
     return None
 
 
-def _budget(spec: InferenceDeploymentSpec, snapshot: Baseline) -> Problem | None:
+def _budget(spec: InferenceDeploymentSpec, snapshot: Baseline, price: str | None) -> Problem | None:
     shortest = budget.shortest_trial_s(spec.search.measurement)
     accelerators = max(1, snapshot.serving.accelerators)
     limits = spec.search.budget
@@ -267,6 +267,20 @@ def _budget(spec: InferenceDeploymentSpec, snapshot: Baseline) -> Problem | None
             f"accelerators for {shortest} s); raise it to at least {need_hours:.3f}, or shorten "
             "spec.search.measurement.",
         )
+    if limits.money is not None:
+        if price is None:
+            return Problem(
+                reasons.PRICE_MISSING,
+                "spec.search.budget.money: no price is known for the accelerator, so money cannot be counted; set "
+                "spec.cost.gpuHourly, have it added to the operator's price list, or limit gpuHours instead.",
+            )
+        if number(limits.money) < need_hours * number(price):
+            return Problem(
+                reasons.BUDGET_TOO_SMALL,
+                f"spec.search.budget.money: {limits.money} does not cover one trial of the baseline ({accelerators} "
+                f"accelerators for {shortest} s at {price} an hour); raise it to at least "
+                f"{need_hours * number(price):.2f}, or shorten spec.search.measurement.",
+            )
     if limits.deadline_minutes * 60 < shortest:
         return Problem(
             reasons.BUDGET_TOO_SMALL,

@@ -34,6 +34,9 @@ QUESTIONS_S = 3600.0
 MARGIN_S = 300.0
 """For writing records and the report."""
 WARMUP_BLOCKS = 6
+BASELINE_ERROR = 0.05
+"""The error at which a baseline's exploration stops, at least: only a candidate that wins is sized by its capacity, and
+that is nearly never the baseline."""
 QUALITY_PROBE = 100
 """Questions to new pods: enough to see weights that were read wrongly, few enough for pods that serve."""
 
@@ -56,6 +59,7 @@ def explore(
     bar_rps: float | None,
     questions: bool,
     baseline_answers: Answers | None,
+    describe_model: bool = False,
 ) -> TrialAssignment:
     """Quality, where it has not been measured yet, and capacity. All candidates share the seed: the same requests,
     the same gaps.
@@ -68,6 +72,8 @@ def explore(
         rates=Rates(beat=bar_rps),
         questions=_questions(spec, baseline_answers) if questions else None,
         baseline_answers=baseline_answers if questions else None,
+        describe_model=describe_model,
+        least_error=BASELINE_ERROR if candidate.id in (verdicts.AS_IS, verdicts.ORIGINAL) else 0.0,
     )  # fmt: skip
 
 
@@ -147,9 +153,12 @@ def _trial(
     rates: Rates,
     questions: QuestionSet | None = None,
     baseline_answers: Answers | None = None,
+    describe_model: bool = False,
+    least_error: float = 0.0,
 ) -> TrialAssignment:
     spec = run.spec.accepted
-    measurement = _measurement(spec.search.measurement, purpose)
+    measurement = measurement_of(spec.search.measurement, purpose)
+    measurement = measurement.model_copy(update={"target_error": max(least_error, measurement.target_error)})
     return TrialAssignment(
         purpose=purpose,
         run_uid=run.uid,
@@ -170,6 +179,7 @@ def _trial(
         rate_rps=rates.hold,
         # Serving pods carry the users' traffic as well: both together make the demand.
         top_up=purpose == "Verify",
+        describe_model=describe_model,
         records_dir=_on_volume(f"runs/{run.uid}/{purpose.lower()}-{subject}-{attempt}"),
     )
 
@@ -204,7 +214,7 @@ def _questions(spec: InferenceDeploymentSpec, known: Answers | None) -> Question
     return QuestionSet(path=_on_volume(asked.path), sha256=known.sha256 if known is not None else asked.sha256)
 
 
-def _measurement(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
+def measurement_of(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
     hold = spec.verification_seconds if purpose == "Verify" else spec.certification_seconds
     return Measurement(
         warmup_block_s=spec.warmup_seconds,

@@ -4,15 +4,17 @@ next best is tried.
 Called by ``advance`` when nothing is left to be explored. Only a certified candidate is proposed.
 """
 
-from rightsizer_operator.phases import assignments, measure
+from collections.abc import Sequence
+
+from rightsizer_operator.phases import allowance, assignments, measure
 from rightsizer_operator.phases.moves import Conclude, Move, Propose, Start
-from rightsizer_operator.phases.view import View, settled
+from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Alternative, RunProposal
 from rightsizer_operator.sizing import figures, fingerprint, proof
 from rightsizer_operator.sizing.ranking import Plan
-from rightsizer_operator.sizing.verdicts import AS_IS
+from rightsizer_operator.sizing.verdicts import AS_IS, Standing
 
 
 def next_choice(view: View) -> Move:
@@ -21,10 +23,14 @@ def next_choice(view: View) -> Move:
         return _nothing_feasible(view)
     best = view.plans[0]
     if not changes(view, best):
-        return Conclude(phase="Complete", reason=reasons.NOTHING_BETTER, message=_stays(view, best), good=True)
+        if left := [one for one in view.queue if view.to_explore(one)]:
+            return _untried(view, f"{_stays(view, best)}, but", left)
+        owned = view.run.spec.baseline.replicas_managed_by
+        text = _stays(view, best) + ("" if owned else ", and no candidate needs fewer")
+        return Conclude(phase="Complete", reason=reasons.NOTHING_BETTER, message=text, good=True)
     if best.standing.certified:
         return Propose(best)
-    refused = measure.refusal(view, best.standing, reserve=0)
+    refused = allowance.refusal(view, best.standing, exploring=False, reserve=False)
     if refused:
         return _best_certified(view, refused)
     waiting = measure.without_room(
@@ -60,7 +66,7 @@ def proposal(view: View, plan: Plan) -> RunProposal:
 def proof_of(view: View, gpus: int) -> tuple[Alternative, ...]:
     """What rules out every plan with fewer accelerators."""
     return proof.proof(
-        settled(view),
+        allowance.settled(view),
         proof.Claim(
             required=view.basis.required,
             gpus=gpus,
@@ -104,19 +110,23 @@ def _best_certified(view: View, refused: str) -> Move:
 
 
 def _nothing_feasible(view: View) -> Conclude:
-    waiting = [one for one in view.standings if measure.to_explore(view, one)]
-    if waiting:
-        refused = measure.refusal(view, waiting[0], reserve=1)
-        return Conclude(
-            phase="Exhausted",
-            reason=reasons.BUDGET_EXHAUSTED,
-            message=f"nothing measured so far meets the targets, {len(waiting)} candidates were not tried: {refused}",
-        )
+    if waiting := [one for one in view.queue if view.to_explore(one)]:
+        return _untried(view, "nothing measured so far meets the targets,", waiting)
     causes = "; ".join(
         f"{one.candidate.id}: {one.lost or one.outcome}{': ' + one.reason if one.reason and not one.lost else ''}"
         for one in view.standings if one.outcome != "Unsupported"
     )  # fmt: skip
     return Conclude(phase="Exhausted", reason=reasons.BASELINE_MISSES_SLO, message=causes[:1800])
+
+
+def _untried(view: View, found: str, waiting: Sequence[Standing]) -> Conclude:
+    """The budget ended the search before every candidate had its turn."""
+    refused = allowance.refusal(view, waiting[0])
+    return Conclude(
+        phase="Exhausted",
+        reason=reasons.BUDGET_EXHAUSTED,
+        message=f"{found} {figures.counted(len(waiting), 'candidate')} not tried: {refused}",
+    )
 
 
 def _stays(view: View, best: Plan) -> str:
@@ -125,5 +135,5 @@ def _stays(view: View, best: Plan) -> str:
         return f"the baseline stays; its replicas belong to {baseline.replicas_managed_by}"
     return (
         f"the baseline stays: {best.gpus} accelerators carry {figures.load_words(view.basis.required)} at "
-        f"{best.standing.rate_rps:g} a replica, and no candidate needs fewer"
+        f"{best.standing.rate_rps:g} a replica"
     )

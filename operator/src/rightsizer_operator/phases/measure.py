@@ -9,7 +9,7 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import Action, DeleteJob, Manifest
 from rightsizer_operator.manifests import baseline as baselines
 from rightsizer_operator.manifests import jobs, template
-from rightsizer_operator.phases import assignments, observe, plan, room
+from rightsizer_operator.phases import allowance, assignments, batching, observe, plan, room
 from rightsizer_operator.phases.accept import PRODUCT_LABEL, Accepted
 from rightsizer_operator.phases.moves import Conclude, Move, Start, Wait
 from rightsizer_operator.phases.view import View
@@ -22,8 +22,6 @@ from rightsizer_operator.world import Object, OptimizationRun, World
 
 FULL = 94
 """Records from which on nothing new is started: the status holds 96."""
-MOST_RECORDS = 84
-"""Records that fit the run's status, less what a rewrite needs for its verifications."""
 UNREADABLE = {
     "question set ": (reasons.QUESTION_SET_UNREADABLE, "spec.quality.questionSet"),
     "trace ": (reasons.TRACE_UNREADABLE, "spec.workload.trace"),
@@ -101,10 +99,10 @@ def next_trial(view: View) -> Move | None:
     problem = _baseline_problem(view)
     if problem is not None:
         return problem
-    for standing in view.standings:
-        if not to_explore(view, standing):
+    for standing in view.queue:
+        if not view.to_explore(standing):
             continue
-        if refusal(view, standing, reserve=1):
+        if allowance.refusal(view, standing):
             return None
         artefact = _missing_artefact(view, standing.candidate)
         if artefact is not None:
@@ -113,43 +111,22 @@ def next_trial(view: View) -> Move | None:
     return None
 
 
-def to_explore(view: View, standing: Standing) -> bool:
-    """Whether a candidate still needs a trial."""
-    if standing.outcome == "Pending":
-        return not view.hopeless(standing)
-    if standing.outcome != "CannotBeat" or standing.bar_rps is None:
-        return False
-    # Stopped against a bar that has fallen since, because a better candidate could not be certified.
-    bar = view.bar(standing)
-    return view.incumbent(standing) is None or (bar is not None and bar < standing.bar_rps * 0.999)
-
-
-def refusal(view: View, standing: Standing, *, reserve: int) -> str:
-    """Why the budget allows no trial of this candidate."""
-    if len(view.status.trials) >= MOST_RECORDS:
-        return f"the run holds {len(view.status.trials)} trials, as many as fit"
-    spec = view.accepted.spec.search
-    seconds = budget.expected_trial_s(view.status.trials, spec.measurement)
-    return budget.refusal(
-        spec.budget,
-        view.spent,
-        reserve_trials=reserve,
-        next_gpu_seconds=seconds * standing.gpus_per_replica,
-        started=view.started,
-        now=view.now,
-    )
-
-
 def derived(view: View) -> tuple[Candidate, ...]:
-    """Batch limits tried on the leader, once the base candidates have been explored; those already there otherwise."""
-    wanted = view.run.spec.accepted.search.max_num_seqs
-    if view.status.derived or not wanted or not view.plans or view.as_is.outcome == "Pending":
-        return view.status.derived
-    if any(to_explore(view, standing) for standing in view.standings):
-        return ()
-    leader = view.plans[0].standing.candidate
-    frozen = _frozen(view)
-    return tuple(plan.derive(leader, limit, frozen, view.world.settings) for limit in wanted)
+    """Candidates derived from the leader so far: first every batch limit that the spec names, then one setting at a
+    time, each once everything before it has been explored.
+    """
+    known, search = view.status.derived, view.run.spec.accepted.search
+    if not view.plans or view.as_is.outcome == "Pending" or view.status.proposal is not None:
+        return known
+    if any(view.to_explore(standing) for standing in view.queue):
+        return known
+    if search.max_num_seqs and not known:
+        chosen, frozen = view.plans[0].standing.candidate, _frozen(view)
+        return tuple(plan.derive(chosen, limit, frozen, view.world.settings) for limit in search.max_num_seqs)
+    if any(record.purpose == "Certify" for record in view.status.trials):
+        return known
+    moved = batching.next_setting(view, _frozen(view)) if search.batching else None
+    return known if moved is None else (*known, moved)
 
 
 def trial_manifest(view: View, serving: Serving, assignment: TrialAssignment) -> Manifest:
@@ -180,7 +157,7 @@ def without_room(view: View, accelerators: int, phase: str, what: str) -> Wait |
 
 def explore_words(view: View, candidate: str) -> str:
     """``trial 2 of 5: int8 (INT8)``: which one, and of how many that may be tried."""
-    tried = [one for one in view.standings if one.outcome != "Unsupported"]
+    tried = [one for one in view.queue if one.outcome != "Unsupported" and not view.behind(one)]
     index = next((number for number, one in enumerate(tried, 1) if one.candidate.id == candidate), 0)
     standing = view.standing(candidate)
     if standing is None:
@@ -219,18 +196,20 @@ def _left_s(world: World, run: OptimizationRun, job: Object, pods: list[Object],
     if isinstance(assignment, TrialAssignment) and assignment.purpose == "Verify":
         return observe.UNLIMITED
     live = world.infdep.spec or run.spec.accepted
-    used = budget.spent(run.status.trials)
+    used = budget.spent(budget.searching(run.status.trials))
     running = replace(used, gpu_seconds=used.gpu_seconds + observe.gpu_seconds(pods, resource, world.now))
     accelerators = sum(observe.accelerators_of(pod, resource) for pod in pods)
     started = observe.moment(run.created) or world.now
-    return budget.seconds_left(live.search.budget, running, accelerators, started=started, now=world.now)
+    return budget.seconds_left(
+        live.search.budget, running, accelerators, started=started, now=world.now, gpu_hourly=run.spec.gpu_hourly
+    )
 
 
 def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:
     candidate = standing.candidate
     assert candidate.serving is not None
     if candidate.id in (AS_IS, view.reference.candidate.id):
-        text = refusal(view, standing, reserve=0)
+        text = allowance.refusal(view, standing, reserve=False)
         if text:
             return Conclude(phase="Exhausted", reason=reasons.BUDGET_EXHAUSTED, message=text)
     waiting = without_room(view, standing.gpus_per_replica, "Measuring", f"the trial of {candidate.id}")
@@ -246,6 +225,7 @@ def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:
         bar_rps=bar,
         questions=verdicts.quality_key(candidate) not in answers,
         baseline_answers=base,
+        describe_model=candidate.id == AS_IS,
     )
     return Start(
         job=trial_manifest(view, candidate.serving, assignment),

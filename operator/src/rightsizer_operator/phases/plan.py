@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rightsizer_operator.actions import CreateRun
-from rightsizer_operator.manifests import artefacts, labels, serving
+from rightsizer_operator.manifests import artefacts, engine_batching, labels, serving
 from rightsizer_operator.manifests import baseline as baselines
 from rightsizer_operator.phases import learning
 from rightsizer_operator.phases.accept import Accepted
-from rightsizer_operator.resource.run import Baseline, Candidate, RunSpec, Serving
+from rightsizer_operator.resource.run import Baseline, Batching, Candidate, RunSpec, Serving
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing import fingerprint
 from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL
@@ -156,13 +156,22 @@ def _answering(baseline: Baseline) -> tuple[str, str]:
     return baseline.engine, serving.kv_type(baseline)
 
 
-def derive(leader: Candidate, max_num_seqs: int, accepted: Accepted, settings: Settings) -> Candidate:
-    """The leader with another batch limit."""
+def derive(
+    leader: Candidate,
+    max_num_seqs: int | None,
+    accepted: Accepted,
+    settings: Settings,
+    *,
+    word: str = "",
+    batching: Batching | None = None,
+) -> Candidate:
+    """The leader with another batch limit, or with other batching settings; ``word`` tells them in its id."""
     inherited = leader.kv_cache == serving.kv_type(accepted.baseline)
     kv_cache = "Auto" if inherited else leader.kv_cache
     choice = Choice(leader.engine, leader.precision, kv_cache, leader.parallelism)
-    made = _candidate(choice, accepted, settings, max_num_seqs=max_num_seqs)
-    return made.model_copy(update={"id": f"{leader.id[:30]}-seqs{max_num_seqs}", "parent": leader.id})
+    made = _candidate(choice, accepted, settings, max_num_seqs, batching)
+    word = word or f"seqs{max_num_seqs}"
+    return made.model_copy(update={"id": f"{leader.id[: 39 - len(word)]}-{word}", "parent": leader.id})
 
 
 def _choices(accepted: Accepted, settings: Settings) -> Iterator[Choice]:
@@ -193,8 +202,14 @@ def _parallelisms(found: int, most: int) -> tuple[int, ...]:
     return (found, *smaller, *sorted(p for p in powers if p > found))
 
 
-def _candidate(choice: Choice, accepted: Accepted, settings: Settings, max_num_seqs: int | None = None) -> Candidate:
-    made, rule = _serving(choice, accepted, settings, max_num_seqs)
+def _candidate(
+    choice: Choice,
+    accepted: Accepted,
+    settings: Settings,
+    max_num_seqs: int | None = None,
+    batching: Batching | None = None,
+) -> Candidate:
+    made, rule = _serving(choice, accepted, settings, max_num_seqs, batching)
     return Candidate(
         id=candidate_id(choice, accepted.baseline.engine, serving.parallelism_of(accepted.baseline)),
         engine=choice.engine,
@@ -202,6 +217,7 @@ def _candidate(choice: Choice, accepted: Accepted, settings: Settings, max_num_s
         kv_cache=serving.kv_type(accepted.baseline) if choice.kv_cache == "Auto" else choice.kv_cache,
         parallelism=choice.parallelism,
         max_num_seqs=max_num_seqs,
+        batching=batching,
         serving=made,
         excluded=rule,
     )
@@ -219,7 +235,7 @@ def candidate_id(choice: Choice, baseline_engine: str, found: int) -> str:
 
 
 def _serving(
-    choice: Choice, accepted: Accepted, settings: Settings, max_num_seqs: int | None
+    choice: Choice, accepted: Accepted, settings: Settings, max_num_seqs: int | None, batching: Batching | None
 ) -> tuple[Serving | None, str]:
     """What would be deployed, or the rule that excludes it."""
     rule = _hard_rule(choice, accepted)
@@ -235,6 +251,7 @@ def _serving(
             max_num_seqs=max_num_seqs,
             artefact=artefact_of(choice.precision, accepted, settings),
             engine_images=settings.engine_images,
+            batching=batching or engine_batching.NOTHING,
         )
     except serving.Excluded as excluded:
         return None, str(excluded)[:1024]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from rightsizer_operator.actions import Action, ApplyTarget, CreateJob, Manifest
 from rightsizer_operator.manifests import labels, ownership, target
 from rightsizer_operator.manifests.target import RolloutState
-from rightsizer_operator.phases import gate, measure, observe, verify
+from rightsizer_operator.phases import allowance, gate, observe, verify
 from rightsizer_operator.phases.gate import Hold, TargetState
 from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource import reasons
@@ -248,7 +248,7 @@ def _write_again(now: Moment, step: Step) -> Rewrite:
         since = now.rollout.model_copy(update={"since": rfc3339(now.view.now)})
         return _writing(now.view, since, _patch(now.view, now.proposal, step), f"the {step.lower()} is being written")
     recent = tuple(at for at in now.rollout.reasserted_at if _within_hour(at, now.view.now))
-    if len(recent) >= REASSERTS_AN_HOUR or len(now.view.status.trials) >= measure.MOST_RECORDS:
+    if len(recent) >= REASSERTS_AN_HOUR or len(now.view.status.trials) >= allowance.MOST_RECORDS:
         text = (
             f"the baseline was put back {len(recent) + 1} times within an hour; Rightsizer does not fight. Release the "
             "fields in the source that writes them, or take the proposal's values over there."

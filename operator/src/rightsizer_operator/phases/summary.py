@@ -10,15 +10,16 @@ from typing import Literal
 from rightsizer_operator.actions import Action, EmitEvent
 from rightsizer_operator.phases import gate
 from rightsizer_operator.phases.accept import Accepted
+from rightsizer_operator.phases.allowance import settled
 from rightsizer_operator.phases.choose import proof_of
 from rightsizer_operator.phases.gate import Hold, TargetState
-from rightsizer_operator.phases.view import View, settled
+from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import number, quantity
 from rightsizer_operator.resource.conditions import Condition, ConditionType, find, merged
 from rightsizer_operator.resource.run import CandidateStatus, RunStatus, TrialRecord
 from rightsizer_operator.resource.status import Configuration, Demand, InferenceDeploymentStatus, Proposal, RunRef
-from rightsizer_operator.sizing import cost, figures, verdicts
+from rightsizer_operator.sizing import budget, cost, figures, verdicts
 from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.world import Step, World
 
@@ -209,6 +210,12 @@ def run_figures(view: View, status: RunStatus, decided_gpus: int | None, *, keep
             "trials_used": spent.trials,
             "gpu_seconds": spent.gpu_seconds,
             "money": figures.amount(money, 4),
+            "remaining": budget.remaining(
+                view.accepted.spec.search.budget,
+                budget.spent(budget.searching(status.trials)),
+                view.started,
+                price,
+            ),
             "payback_hours": _payback(view, money),
             "current": now,
             "proof": proof_of(view, decided_gpus) if decided_gpus is not None else (),

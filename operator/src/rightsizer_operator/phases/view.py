@@ -4,15 +4,16 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rightsizer_jobs.contract import CompressReport
 from rightsizer_operator.manifests import artefacts
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.observe import moment
 from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, TrialRecord
-from rightsizer_operator.sizing import budget, figures, gpus, ranking, verdicts, workload
+from rightsizer_operator.sizing import budget, figures, gpus, race, ranking, verdicts, workload
 from rightsizer_operator.sizing.figures import Basis
+from rightsizer_operator.sizing.race import Best, Race
 from rightsizer_operator.sizing.ranking import Plan
 from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL, Standing
 from rightsizer_operator.world import Object, OptimizationRun, World
@@ -31,6 +32,9 @@ class View:
     plans: tuple[Plan, ...]
     """Feasible candidates at their size, best first."""
     basis: Basis
+    race: Race
+    best: Best | None
+    """Whom candidates without a trial are held against."""
 
     @property
     def target(self) -> Object:
@@ -73,14 +77,38 @@ class View:
     def bar(self, standing: Standing) -> float | None:
         """The rate to beat; None where there is no incumbent yet."""
         incumbent = self.incumbent(standing)
-        if incumbent is None:
-            return None
-        rate = gpus.rate_to_beat(self.basis.required, standing.gpus_per_replica, incumbent.gpus)
+        return None if incumbent is None else self.needed(standing, incumbent.gpus)
+
+    def needed(self, standing: Standing, accelerators: int) -> float | None:
+        """The smallest rate of one replica that needs fewer accelerators; None where no rate does.
+
+        All candidates of a run are on accelerators of one product and price: as many never cost less.
+        """
+        rate = gpus.rate_to_beat(self.basis.required, standing.gpus_per_replica, accelerators)
         return None if rate is None else gpus.rounded_up(rate)
 
     def incumbent(self, standing: Standing) -> Plan | None:
         """The best plan of the others."""
         return next((plan for plan in self.plans if plan.candidate_id != standing.candidate.id), None)
+
+    @property
+    def queue(self) -> tuple[Standing, ...]:
+        """Every candidate in order of trial."""
+        return self.race.queue(self.standings)
+
+    def behind(self, standing: Standing) -> str:
+        """Why a candidate is too far behind by its estimate to be tried; empty where it is not."""
+        return self.race.behind(standing, self.best)
+
+    def to_explore(self, standing: Standing) -> bool:
+        """Whether a candidate still needs a trial."""
+        if standing.outcome == "Pending":
+            return not self.hopeless(standing) and not self.behind(standing)
+        if standing.outcome != "CannotBeat" or standing.bar_rps is None:
+            return False
+        # Stopped against a bar that has fallen since, because a better candidate could not be certified.
+        bar = self.bar(standing)
+        return self.incumbent(standing) is None or (bar is not None and bar < standing.bar_rps * 0.999)
 
     def hopeless(self, standing: Standing) -> str:
         """Why a candidate need not be tried: one replica is already as large as the best plan. Empty where it may
@@ -109,6 +137,7 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
     standings = verdicts.standings(
         run.spec, status.derived, status.trials, void_retries=world.settings.void_retries, failed_artefacts=failed
     )
+    field = race.race(status.forecast, basis.required)
     price = None if basis.gpu_hourly is None else float(basis.gpu_hourly)
     return View(
         world=world,
@@ -119,14 +148,8 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
         standings=standings,
         plans=ranking.ranked(standings, basis.required, basis.slo, price) if load.known else (),
         basis=basis,
-    )
-
-
-def settled(view: View) -> tuple[Standing, ...]:
-    """Standings with what never needs a trial said."""
-    return tuple(
-        replace(one, outcome="CannotBeat", reason=reason) if (reason := view.hopeless(one)) else one
-        for one in view.standings
+        race=field,
+        best=field.best(standings),
     )
 
 

@@ -196,8 +196,8 @@ BUDGET_TOO_SMALL = _reason(
 PRICE_MISSING = _reason(
     _INPUT,
     "PriceMissing",
-    "No price is known for the accelerator: cost is left out of every result.",
-    "Set spec.cost.gpuHourly, or have the accelerator added to the operator's price list.",
+    "No price is known for the accelerator: cost is left out of every result, and a budget in money cannot be kept.",
+    "Set spec.cost.gpuHourly, or have the accelerator added to the operator's price list; or limit gpuHours instead.",
 )
 ACCELERATORS_UNAVAILABLE = _reason(
     _INPUT,

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rightsizer_operator.resource.base import Quantity, Resource, Sentence, Whole
+from rightsizer_operator.resource.base import Flag, Quantity, Resource, Sentence, Whole
 from rightsizer_operator.resource.conditions import Condition
 from rightsizer_operator.resource.rules import Rule, Unique
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
@@ -88,6 +88,17 @@ class Baseline(Resource):
     )
 
 
+class Batching(Resource):
+    """Batching settings beside the batch limit; an absent one is as the baseline or the engine has it."""
+
+    max_num_batched_tokens: Whole | None = Field(default=None, ge=1, description="Tokens of one step, at most.")
+    chunked_prefill: Flag | None = Field(default=None, description="Whether long prompts are cut into chunks.")
+    memory_percent: Whole | None = Field(
+        default=None, ge=1, le=99, description="Share of the accelerator's memory (TensorRT-LLM: of what is free)."
+    )
+    graph_size: Whole | None = Field(default=None, ge=1, description="Largest batch with a captured CUDA graph.")
+
+
 class Candidate(Resource):
     """One complete serving configuration."""
 
@@ -99,6 +110,7 @@ class Candidate(Resource):
     kv_cache: Annotated[str, Field(max_length=32)] = Field(default="Auto", description="KV-cache type.")
     parallelism: Whole = Field(default=1, ge=1, le=64, description="Tensor parallelism.")
     max_num_seqs: Whole | None = Field(default=None, ge=1, description="Batch limit; absent: as the baseline has it.")
+    batching: Batching | None = Field(default=None, description="Further batching settings; absent: as found.")
     parent: Annotated[str, Field(max_length=40)] = Field(default="", description="Candidate it was derived from.")
     serving: Serving | None = Field(
         default=None, description="What would be deployed; absent where the candidate is excluded."
@@ -294,6 +306,31 @@ class Rollout(Resource):
     )
 
 
+class Forecast(Resource):
+    """What one replica of a candidate would carry by computation. It decides the order of trials and which candidates
+    are too far behind for one; it is never shown as a measurement.
+    """
+
+    candidate: Annotated[str, Field(max_length=40)] = Field(description="Candidate.")
+    rate_rps: Quantity | None = Field(
+        default=None, description="Estimated largest rate of one replica inside the limits; absent: none, see reason."
+    )
+    fails: Flag = Field(
+        default=False, description="Whether it is estimated not to fit, or to miss a limit by far at any rate."
+    )
+    reason: Annotated[str, Field(max_length=256)] = Field(default="", description="Why there is no rate.")
+    evidence: Literal["Estimated"] = Field(default="Estimated", description="Evidence class; always Estimated.")
+
+
+class Remaining(Resource):
+    """What is left of the budget; a limit that is not set is absent."""
+
+    trials: Whole = Field(ge=0, description="Trials.")
+    gpu_hours: Quantity | None = Field(default=None, description="Accelerator hours.")
+    money: Quantity | None = Field(default=None, description="Money, in cost.currency.")
+    deadline: Annotated[str, Field(max_length=32)] = Field(description="When the run's time is over.")
+
+
 class RunStatus(Resource):
     phase: Annotated[str, Field(max_length=32)] = Field(
         default="",
@@ -321,6 +358,11 @@ class RunStatus(Resource):
     gpu_seconds: Whole = Field(default=0, ge=0, description="Accelerator seconds used.")
     money: Quantity | None = Field(
         default=None, description="Price of the accelerator time used; absent without a price."
+    )
+    remaining: Remaining | None = Field(default=None, description="What is left of the budget.")
+    order: Sentence = Field(default="", description="What the order of trials rests on; empty: not decided yet.")
+    forecast: Annotated[tuple[Forecast, ...], Field(max_length=64), Unique("candidate")] = Field(
+        default=(), description="Estimates that decided the order; made once, when the baseline has been measured."
     )
     payback_hours: Quantity | None = Field(
         default=None, description="Hours of the proposal's saving that pay for the search; absent without a price."

@@ -23,12 +23,15 @@ from rightsizer_operator.resource.base import (
     matching,
     number,
 )
+from rightsizer_operator.resource.effort import Budget as Budget
+from rightsizer_operator.resource.effort import MeasurementSpec as MeasurementSpec
 from rightsizer_operator.resource.rules import Rule, Unique
 from rightsizer_operator.resource.workload import WorkloadSpec
 
 Engine = Literal["VLLM", "TensorRTLLM"]
 Precision = Literal["AsIs", "BF16", "FP8", "INT8", "INT8W8A16", "INT4"]
 KvCache = Literal["Auto", "FP8"]
+BatchingLever = Literal["MaxNumSeqs", "MaxNumBatchedTokens", "ChunkedPrefill", "MemoryFraction", "GraphSizes"]
 Mode = Literal["Off", "Manual", "Auto"]
 Milliseconds = Annotated[Whole, Field(ge=1, le=3_600_000)]
 ContainerName = Annotated[
@@ -219,51 +222,6 @@ class Quality(Resource):
     )
 
 
-class Budget(Resource):
-    gpu_hours: Positive | None = Field(
-        default=None, description="Accelerator hours that trials may use, counted from pod start."
-    )
-    deadline_minutes: Whole = Field(
-        default=360, ge=1, le=20_160, description="Wall-clock limit of one run, in minutes."
-    )
-    max_trials: Whole = Field(default=24, ge=1, le=64, description="Largest number of trials of one run.")
-
-
-class MeasurementSpec(Resource):
-    probe_seconds: Whole = Field(
-        default=60,
-        ge=5,
-        le=3600,
-        description="Length of one open-loop probe. Shorter probes give a wider stated error.",
-    )
-    saturation_seconds: Whole = Field(
-        default=60, ge=5, le=3600, description="Length of the closed-loop saturation run."
-    )
-    warmup_seconds: Whole = Field(default=20, ge=1, le=600, description="Length of one warm-up block.")
-    max_probes: Whole = Field(default=6, ge=1, le=12, description="Largest number of probes of one trial.")
-    target_error_percent: Whole = Field(
-        default=3, ge=1, le=50, description="Relative standard error of the capacity at which a trial stops."
-    )
-    certification_seconds: Whole = Field(
-        default=600, ge=10, le=7200, description="Length of the certification run at the certified rate."
-    )
-    verification_seconds: Whole = Field(
-        default=120, ge=10, le=7200, description="Length of a verification run on the new pods."
-    )
-    saturation_concurrency: Whole = Field(
-        default=64, ge=1, le=4096, description="Requests in flight in the saturation run."
-    )
-    ready_seconds: Whole = Field(
-        default=1200, ge=10, le=14_400, description="How long an engine may take to become ready."
-    )
-    first_token_seconds: Whole = Field(
-        default=120,
-        ge=1,
-        le=3600,
-        description="How long a ready engine may take to its first token before it counts as hung.",
-    )
-
-
 class Search(Resource):
     strategy: Literal["Thorough", "Rapid"] = Field(
         default="Thorough",
@@ -290,6 +248,11 @@ class Search(Resource):
     )
     max_num_seqs: Annotated[tuple[Annotated[Whole, Field(ge=1, le=65_536)], ...], Field(max_length=4), Unique()] = (
         Field(default=(), description="Batch limits to try on the leader, beside the engine's default.")
+    )
+    batching: Annotated[tuple[BatchingLever, ...], Field(max_length=5), Unique()] = Field(
+        default=(),
+        description="Batching settings to move on the leader, one move at a time from the engine's default, after the "
+        "candidates. Each move is a trial with its own engine start; at most 8. Default: none.",
     )
     max_gpus_per_replica: Whole = Field(
         default=1,

@@ -6,10 +6,14 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rightsizer_operator.resource.base import number
-from rightsizer_operator.resource.run import TrialRecord
+from rightsizer_operator.resource.base import number, quantity
+from rightsizer_operator.resource.conditions import rfc3339
+from rightsizer_operator.resource.run import Remaining, TrialRecord
 from rightsizer_operator.resource.spec import Budget, MeasurementSpec
+from rightsizer_operator.sizing.verdicts import report_of
 
+WARM_BLOCKS = 2
+"""Warm-up blocks that a trial makes at least."""
 SEARCH_PURPOSES = ("Explore", "Certify")
 
 
@@ -17,6 +21,11 @@ SEARCH_PURPOSES = ("Explore", "Certify")
 class Spent:
     trials: int
     gpu_seconds: int
+
+
+def searching(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The Jobs that the search's budget covers: all but the verifications of a rewrite."""
+    return tuple(record for record in trials if record.purpose != "Verify")
 
 
 def spent(trials: Sequence[TrialRecord]) -> Spent:
@@ -48,32 +57,86 @@ def _seconds(record: TrialRecord) -> float:
     return max(0.0, (end - start).total_seconds())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Held back for the certification, without which nothing that was explored can be proposed."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+
+NOTHING_KEPT = Kept()
+
+
+def certification_s(trials: Sequence[TrialRecord], measurement: MeasurementSpec) -> float:
+    """Seconds that a certification takes: engine start and warm-up as in this run's trials, then the held rate."""
+    ready = [report.ready_s for record in trials if (report := report_of(record)) is not None and report.ready_s]
+    start = sum(ready) / len(ready) if ready else 0.0
+    return start + WARM_BLOCKS * measurement.warmup_seconds + measurement.certification_seconds
+
+
 def refusal(
-    budget: Budget, used: Spent, *, reserve_trials: int, next_gpu_seconds: float, started: datetime.datetime, now:
-    datetime.datetime
+    budget: Budget, used: Spent, *, next_s: float, gpus: int, started: datetime.datetime, now: datetime.datetime,
+    gpu_hourly: str | None = None, kept: Kept = NOTHING_KEPT,
 ) -> str:  # fmt: skip
-    """Why no further trial may start, naming the limit; empty while one may. ``reserve_trials``: kept back, e.g. for
-    the certification.
+    """Why no further trial of ``next_s`` seconds on ``gpus`` accelerators may start, naming the limit; empty while one
+    may.
     """
-    if used.trials + reserve_trials >= budget.max_trials:
-        kept = f", {reserve_trials} kept for certification" if reserve_trials else ""
-        return f"spec.search.budget.maxTrials: {used.trials} of {budget.max_trials} trials used{kept}"
-    if budget.gpu_hours is not None and used.gpu_seconds + next_gpu_seconds > number(budget.gpu_hours) * 3600:
-        hours = used.gpu_seconds / 3600
+    held = ", the certification held back" if kept.trials else ""
+    if used.trials + kept.trials >= budget.max_trials:
+        kept_trials = f", {kept.trials} kept for certification" if kept.trials else ""
+        return f"spec.search.budget.maxTrials: {used.trials} of {budget.max_trials} trials used{kept_trials}"
+    after = used.gpu_seconds + next_s * gpus + kept.gpu_seconds
+    if budget.gpu_hours is not None and after > number(budget.gpu_hours) * 3600:
         return (
-            f"spec.search.budget.gpuHours: {hours:.2f} of {budget.gpu_hours} accelerator hours used, "
-            "the next trial does not fit"
+            f"spec.search.budget.gpuHours: {used.gpu_seconds / 3600:.2f} of {budget.gpu_hours} accelerator hours used, "
+            f"the next trial does not fit{held}"
         )
-    if now >= started + datetime.timedelta(minutes=budget.deadline_minutes):
+    if budget.money is not None and gpu_hourly is not None and after / 3600 * number(gpu_hourly) > number(budget.money):
+        return (
+            f"spec.search.budget.money: {used.gpu_seconds / 3600 * number(gpu_hourly):.2f} of {budget.money} used, "
+            f"the next trial does not fit{held}"
+        )
+    if now >= deadline(budget, started):
         return f"spec.search.budget.deadlineMinutes: {budget.deadline_minutes} minutes are over"
+    if kept.seconds and now + datetime.timedelta(seconds=next_s + kept.seconds) > deadline(budget, started):
+        return (
+            f"spec.search.budget.deadlineMinutes: another trial and the certification do not fit the "
+            f"{budget.deadline_minutes} minutes any more"
+        )
     return ""
 
 
+def deadline(budget: Budget, started: datetime.datetime) -> datetime.datetime:
+    """When the run's time is over."""
+    return started + datetime.timedelta(minutes=budget.deadline_minutes)
+
+
 def seconds_left(
-    budget: Budget, used: Spent, gpus: int, *, started: datetime.datetime, now: datetime.datetime
-) -> float:
+    budget: Budget, used: Spent, gpus: int, *, started: datetime.datetime, now: datetime.datetime, gpu_hourly:
+    str | None = None,
+) -> float:  # fmt: skip
     """Seconds that a running trial may still go on with ``gpus`` accelerators before a limit is reached."""
-    left = (started + datetime.timedelta(minutes=budget.deadline_minutes) - now).total_seconds()
-    if budget.gpu_hours is not None and gpus > 0:
-        left = min(left, (number(budget.gpu_hours) * 3600 - used.gpu_seconds) / gpus)
-    return left
+    left = (deadline(budget, started) - now).total_seconds()
+    seconds = _gpu_seconds_left(budget, used, gpu_hourly)
+    return left if seconds is None or gpus <= 0 else min(left, seconds / gpus)
+
+
+def _gpu_seconds_left(budget: Budget, used: Spent, gpu_hourly: str | None) -> float | None:
+    """By hours and by money, whichever ends first; None where neither is limited. Negative: overdrawn."""
+    limits = [number(budget.gpu_hours) * 3600] if budget.gpu_hours is not None else []
+    if budget.money is not None and gpu_hourly is not None and number(gpu_hourly) > 0:
+        limits.append(number(budget.money) / number(gpu_hourly) * 3600)
+    return min(limits) - used.gpu_seconds if limits else None
+
+
+def remaining(budget: Budget, used: Spent, started: datetime.datetime, gpu_hourly: str | None) -> Remaining:
+    """What is left of each limit, never below zero."""
+    hours, money = None, None
+    if budget.gpu_hours is not None:
+        hours = quantity(max(0.0, number(budget.gpu_hours) - used.gpu_seconds / 3600))
+    if budget.money is not None and gpu_hourly is not None:
+        money = quantity(max(0.0, number(budget.money) - used.gpu_seconds / 3600 * number(gpu_hourly)), 2)
+    left = max(0, budget.max_trials - used.trials)
+    return Remaining(trials=left, gpu_hours=hours, money=money, deadline=rfc3339(deadline(budget, started)))

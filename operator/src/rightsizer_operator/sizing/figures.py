@@ -155,7 +155,7 @@ def candidate_status(standing: Standing, basis: Basis, *, set_sha256: str, verdi
 def verdict_sentence(standing: Standing, basis: Basis) -> str:
     """Why a candidate stands where it stands, with figures; the winner's sentence is written by ``choose``."""
     if standing.outcome == "Pending":
-        return ""
+        return standing.reason
     if standing.outcome in ("FailedQuality", "Undecided") and standing.quality:
         return _quality_sentence(standing, basis)
     if standing.outcome != "Succeeded":

@@ -17,9 +17,9 @@ from rightsizer_operator.sizing import gpus
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 
-MEASURED, REPLAYED, RULE, OPEN = "Measured", "Replayed", "Rule", "Open"
-"""Evidence of an entry: measured, answered by an engine that replays recordings, excluded by a rule, or not ruled out
-at all (budget, void trials) and said so."""
+MEASURED, REPLAYED, RULE, ESTIMATED, OPEN = "Measured", "Replayed", "Rule", "Estimated", "Open"
+"""Evidence of an entry: measured, answered by an engine that replays recordings, excluded by a rule, only estimated, or
+not ruled out at all (budget, void trials) and said so."""
 NO_SMALLER, OUTSIDE, REST = "no smaller plan", "outside the search", "further candidates"
 """What stands in place of a candidate in the entries that speak of several."""
 MOST = 64
@@ -66,8 +66,8 @@ def proof(standings: Sequence[Standing], claim: Claim) -> tuple[Alternative, ...
 
 
 def complete(entries: Sequence[Alternative]) -> bool:
-    """Whether every plan with fewer accelerators is ruled out by measurement or rule."""
-    return all(entry.evidence != OPEN for entry in entries)
+    """Whether every plan with fewer accelerators is ruled out by measurement or rule; an estimate rules nothing out."""
+    return all(entry.evidence not in (ESTIMATED, OPEN) for entry in entries)
 
 
 def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
@@ -223,7 +223,7 @@ def _failed(standing: Standing, _: _Asked) -> Ruling:
 
 
 def _excluded(standing: Standing, _: _Asked) -> Ruling:
-    return standing.reason, RULE
+    return standing.reason, ESTIMATED if standing.estimated else RULE
 
 
 def _open(standing: Standing, _: _Asked) -> Ruling:

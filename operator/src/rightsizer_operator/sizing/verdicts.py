@@ -54,6 +54,8 @@ class Standing:
     certification: TrialReport | None = None
     lost: str = ""
     """Why it can no longer be certified."""
+    estimated: bool = False
+    """Never tried because of an estimate, which is no proof."""
 
     @property
     def feasible(self) -> bool:

@@ -11,6 +11,7 @@ import random
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rightsizer_jobs.loadgen.sequence import Ask, Sequence, sequence
 from rightsizer_jobs.loadgen.traces import BLOCK_TOKENS
@@ -32,17 +33,22 @@ class ModelUnreadable(ValueError):
 
 def vocabulary_size(model_path: str) -> int:
     """``vocab_size`` of config.json, also where it is nested under ``text_config``; raises ModelUnreadable."""
+    found = model_config(model_path)
+    for part in (found, found.get("text_config") or {}):
+        size = part.get("vocab_size")
+        if isinstance(size, int) and size > 1:
+            return size
+    raise ModelUnreadable(f"model_path: {Path(model_path) / 'config.json'} has no vocab_size")
+
+
+def model_config(model_path: str) -> dict[str, Any]:
+    """The model's ``config.json``, empty where it holds no object; raises ModelUnreadable."""
     path = Path(model_path) / "config.json"
     try:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ModelUnreadable(f"model_path: {path} cannot be read: {error}") from error
-    found = config if isinstance(config, dict) else {}
-    for part in (found, found.get("text_config") or {}):
-        size = part.get("vocab_size")
-        if isinstance(size, int) and size > 1:
-            return size
-    raise ModelUnreadable(f"model_path: {path} has no vocab_size")
+    return config if isinstance(config, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass, field
 
+from pydantic import JsonValue
+
 from rightsizer_jobs.contract import (
     REASON_LIMIT,
     REPLAYED_LIMIT,
@@ -47,6 +49,7 @@ class Findings:
     replayed: str = ""
     """What an engine says it replays."""
     trace: TraceFacts | None = None
+    model: dict[str, JsonValue] | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -77,6 +80,7 @@ class Findings:
             records=self.records,
             replayed=self.replayed[:REPLAYED_LIMIT] or None,
             trace=self.trace,
+            model=self.model,
         )
 
 

@@ -8,12 +8,13 @@ import logging
 import signal
 
 from rightsizer_jobs.contract import TrialAssignment, TrialReport
-from rightsizer_jobs.loadgen.prompts import ModelUnreadable
+from rightsizer_jobs.loadgen.prompts import ModelUnreadable, model_config
 from rightsizer_jobs.loadgen.trace_files import TraceUnreadable
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial import search, steps
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Findings, Stop
+from rightsizer_jobs.trial.model_shape import shape
 from rightsizer_jobs.trial.probing import probe
 from rightsizer_jobs.wire.session import Session
 
@@ -47,6 +48,8 @@ async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
     try:
         async with Session() as session:
             bench = Bench.set_up(assignment, session, findings)
+            if assignment.describe_model:
+                findings.model = shape(model_config(assignment.model_path))
             await steps.ready(bench)
             await steps.first_token(bench)
             if assignment.purpose == "Explore":

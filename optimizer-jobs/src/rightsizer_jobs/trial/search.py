@@ -69,15 +69,19 @@ def decide(now: Situation) -> Next | Done:
 
 
 def _beaten(now: Situation, capacity: Capacity) -> Done | None:
-    """Two standard errors above the estimate is still too little to win."""
+    """Two standard errors above the estimate is still too little to win. What is certified is the lower bound, so the
+    capacity must exceed the rate to beat by the error that is left when the search has ended.
+    """
     if now.rate_to_beat_rps is None or capacity.bound == "AtLeast":
         return None
-    best = capacity.rate_rps * (1.0 if capacity.bound == "AtMost" else math.exp(2 * capacity.standard_error))
-    if best >= now.rate_to_beat_rps:
+    error = capacity.standard_error
+    best = capacity.rate_rps * (1.0 if capacity.bound == "AtMost" else math.exp(2 * error))
+    needed = now.rate_to_beat_rps * math.exp(min(error, now.measurement.target_error))
+    if best >= needed:
         return None
     return Done(
         "CannotBeat",
-        f"capacity {capacity.rate_rps:.3g} requests/s (at best {best:.3g}); {now.rate_to_beat_rps:.3g} needed to win",
+        f"capacity {capacity.rate_rps:.3g} requests/s (at best {best:.3g}); {needed:.3g} needed to win",
         capacity,
     )
 

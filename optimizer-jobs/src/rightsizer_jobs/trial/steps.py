@@ -29,6 +29,8 @@ WARM_CHANGE = 0.10
 
 WARM_CONCURRENCY = 8
 QUALITY_CONCURRENCY = 16
+LEAST_ERROR = 0.03
+"""No search is more precise than that near saturation."""
 FAILED_SHARE = 0.05
 """More failures than this among saturating requests and the engine is broken, not slow."""
 
@@ -227,8 +229,11 @@ async def saturate(bench: Bench) -> Saturation:
     bench.findings.saturation = saturation
     LOG.info("saturation %s", saturation)
     needed = bench.assignment.rate_to_beat_rps
-    if needed is not None and saturation.rps < needed:
-        raise Stop("CannotBeat", f"saturates at {saturation.rps:.3g} requests/s, below the {needed:.3g} needed to win")
+    # What is certified is a lower bound: at best the saturation less the error that is left.
+    margin = math.exp(-min(LEAST_ERROR, measurement.target_error))
+    if needed is not None and saturation.rps * margin < needed:
+        told = f"saturates at {saturation.rps:.3g} requests/s, less its error below the {needed:.3g} needed to win"
+        raise Stop("CannotBeat", told)
     return saturation
 
 

@@ -1,6 +1,7 @@
 """What a Hugging Face ``config.json`` says of a model's architecture. Called by ``model_facts`` and the CLI.
 
-A layout it does not know is an error that names the field: a guess would look like a result.
+A layout it does not know is an error that names the field: a guess would look like a result. Lists of layers may be
+counts, as a trial's report has them (``rightsizer_jobs.trial.model_shape``).
 """
 
 from collections.abc import Mapping
@@ -119,8 +120,8 @@ _PER_TOKEN = ("num_experts_per_tok", "experts_per_token", "num_experts_per_token
 def _moe_layers(text: Mapping[str, Any], layers: int) -> int:
     first = int(text.get("first_k_dense_replace") or 0)
     step = int(text.get("decoder_sparse_step") or text.get("interleave_moe_layer_step") or 1)
-    dense = len(text.get("mlp_only_layers") or ())
-    return max(0, (layers - first) // max(1, step) - dense)
+    dense = text.get("mlp_only_layers") or 0
+    return max(0, (layers - first) // max(1, step) - (dense if isinstance(dense, int) else len(dense)))
 
 
 def _latent(text: Mapping[str, Any]) -> Latent | None:
@@ -142,7 +143,9 @@ def _window(text: Mapping[str, Any], layers: int) -> SlidingWindow | None:
         return None
     kinds = text.get("layer_types")
     pattern = int(text.get("sliding_window_pattern") or 0)
-    if kinds:
+    if isinstance(kinds, Mapping):
+        sliding = sum(int(count) for kind, count in kinds.items() if kind in _SLIDING)
+    elif kinds:
         sliding = sum(kind in _SLIDING for kind in kinds)
     else:
         sliding = layers - layers // pattern if pattern > 1 else layers

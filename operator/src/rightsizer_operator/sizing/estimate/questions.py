@@ -116,6 +116,11 @@ def question(
     )
 
 
+def without_batch_limits(asked: Question) -> Question:
+    """The question with every candidate at the batch limit it has by default."""
+    return replace(asked, batch_limits=())
+
+
 def choices(asked: Question) -> Iterator[Choice]:
     """The target's own configuration first, then every combination."""
     serving = asked.serving
