@@ -120,11 +120,28 @@ KINDS = (
 )
 
 
+COPY = "Copy of the accepted spec; what its fields mean: InferenceDeployment."
+COPIED = "As in InferenceDeployment."
+
+
+def _copied(node: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose fields are described in another kind: said once, or the CRD grows too large."""
+    found = dict(node)
+    if "properties" in node:
+        fields = node["properties"].items()
+        found["properties"] = {name: {**_copied(child), "description": COPIED} for name, child in fields}
+    if "items" in node:
+        found["items"] = _copied(node["items"])
+    return found
+
+
 def schema(kind: Kind) -> dict[str, Any]:
     """The structural schema of a kind. Status carries no defaults: what the operator did not say is absent."""
     text = {"type": "string"}
     spec = structural.structural(kind.spec.model_json_schema(by_alias=True))
     status = structural.structural(kind.status.model_json_schema(by_alias=True), defaults=False)
+    if kind.spec is RunSpec:
+        spec["properties"]["accepted"] = {**_copied(spec["properties"]["accepted"]), "description": COPY}
     return {
         "description": kind.description,
         "type": "object",
