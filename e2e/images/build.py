@@ -30,6 +30,8 @@ class Image:
     uses_pip: bool = True
 
 
+REPLAY = Image("e2e/replay/Dockerfile", ("e2e/replay", "benchmarks/data/measured.csv"), uses_pip=False)
+
 IMAGES = {
     "operator": Image(
         "operator/Dockerfile", ("requirements/image-build.txt", "requirements/operator.txt", *JOBS, *OPERATOR)
@@ -41,6 +43,9 @@ IMAGES = {
         "optimizer-jobs/images/compress/Dockerfile", ("requirements/image-build.txt", *JOBS), stage="mounted"
     ),
     "engine-cpu": Image("optimizer-jobs/images/engine-cpu/Dockerfile", uses_pip=False),
+    # The same thing under two names: quality is kept by image, and each engine has to answer for itself.
+    "replay-vllm": REPLAY,
+    "replay-tensorrt-llm": REPLAY,
 }
 
 

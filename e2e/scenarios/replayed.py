@@ -1,0 +1,236 @@
+"""A cluster of GPUs, replayed: node, model volume, three targets and what they ask for. Called by its test.
+
+Llama-3.1-70B FP8 serves with vLLM at TP8 on H200; engines answer with recorded latencies in a tenth of the time, so
+every limit is a tenth and every rate ten times as high as the case says. Chunks of 128 tokens, so that two cores carry
+clients and engines.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.embedded import sites
+from e2e.images import build, store
+from e2e.model import volume
+from e2e.replay import exhaustive, recordings
+from e2e.replay.recordings import Lengths
+from e2e.stage import objects, setting
+from e2e.stage.cluster import Own
+from e2e.stage.kubectl import Kubectl, Object, condition, wait_for
+from rightsizer_jobs.contract import Slo
+
+FOLDER = store.REPOSITORY / "build" / "replayed"
+GPU = "nvidia.com/gpu"
+GPUS = 48
+"""The three targets hold 8 each, and trials never displace serving pods: 8 more for each trial that runs beside."""
+PRODUCT = "NVIDIA-H200"
+SYSTEM = "h200_sxm"
+MODEL = "meta-llama/Llama-3.1-70B"
+WEIGHTS = "llama-3.1-70b-fp8"
+LENGTHS = Lengths(1024, 1024)
+FOUND_TP = 8
+TIME_SCALE = 10
+TOKENS_A_CHUNK = 128
+QUESTIONS = 300
+MAX_DROP_POINTS = "2.5"
+SERVED = "chat"
+IMAGES = ("operator", "trial", "replay-vllm", "replay-tensorrt-llm")
+SEARCH_LIMIT_S = 900
+
+CONFIG = {
+    "_name_or_path": MODEL,
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "quantization_config": {"quant_method": "fp8", "activation_scheme": "static"},
+}
+"""Facts of the model; there are no weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Limits in milliseconds and demand in requests a second of the recorded clock."""
+
+    ttft_ms: int
+    tpot_ms: int
+    demand_rps: float
+
+    @property
+    def name(self) -> str:
+        return f"chat-{self.ttft_ms}-{self.tpot_ms}"
+
+    def choices(self) -> tuple[exhaustive.Choice, ...]:
+        """Every configuration that meets the limits under open-loop arrivals at p95, by long runs of the law."""
+        curves = recordings.load()
+        mine = [one for one in curves if (one.model, one.system, one.precision) == (MODEL, SYSTEM, "fp8")]
+        known = [(one, exhaustive.Capacities(curves[one][LENGTHS], LENGTHS.output_tokens)) for one in mine]
+        return exhaustive.choices(known, Slo(ttft_ms=self.ttft_ms, tpot_ms=self.tpot_ms))
+
+    def best(self) -> exhaustive.Choice:
+        found = exhaustive.best(self.choices(), self.demand_rps)
+        assert found is not None
+        return found
+
+
+CASES = (Case(800, 40, 0.9), Case(1200, 30, 2.8), Case(300, 20, 2.4))
+
+
+def furnish(own: Own, say: Callable[[str], None]) -> None:
+    """The node, the images, the chart, the model volume."""
+    place = setting.Place(folder=FOLDER)
+    archives = {name: build.ensure(name, store.cache_root()) for name in IMAGES}
+    lay_out(place.models)
+    own.node.up({GPU: GPUS}, say)
+    own.node.kubectl("label", "node", sites.NODE, f"{GPU}.product={PRODUCT}", "--overwrite")
+    have = own.node.images()
+    for name, archive in archives.items():
+        if build.reference(name) not in have:
+            say(f"loading {build.reference(name)}")
+            own.node.load_image(archive)
+    own.kubectl.apply([*objects.namespaces(), *objects.volume("models", str(place.models.resolve()), "ReadWriteMany")])
+    images = {"VLLM": build.reference("replay-vllm"), "TensorRTLLM": build.reference("replay-tensorrt-llm")}
+    setting.install(own.kubectl, place, {"engineImages": images, "prices": {PRODUCT: "5.75"}})
+    say("chart installed")
+
+
+def lay_out(models: Path) -> None:
+    """config.json and questions; folders of the Jobs' user."""
+    folder = models / WEIGHTS
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG, indent=1))
+    (models / "questions").mkdir(exist_ok=True)
+    lines = [json.dumps({"id": index, "prompt": f"Question {index}:", "answer": "A"}) for index in range(QUESTIONS)]
+    (models / "questions" / "letters.jsonl").write_text("\n".join(lines) + "\n")
+    for name in ("artefacts", "runs"):
+        (models / name).mkdir(exist_ok=True)
+        os.chown(models / name, volume.JOB_USER, volume.JOB_USER)
+
+
+def target(case: Case) -> Object:
+    container = {
+        "name": "engine",
+        "image": build.reference("replay-vllm"),
+        "command": ["vllm", "serve"],
+        "args": [
+            f"/models/{WEIGHTS}", "--served-model-name", SERVED, "--port", "8000",
+            "--tensor-parallel-size", str(FOUND_TP), "--stream-interval", str(TOKENS_A_CHUNK),
+        ],
+        "env": [
+            {"name": "RIGHTSIZER_REPLAY_GPU", "value": SYSTEM},
+            {"name": "RIGHTSIZER_REPLAY_TIME_SCALE", "value": str(TIME_SCALE)},
+        ],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 3},
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi", GPU: str(FOUND_TP)},
+            "limits": {"memory": "512Mi", GPU: str(FOUND_TP)},
+        },
+        "securityContext": objects.CONTAINER_SECURITY,
+        "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
+    }  # fmt: skip
+    labels = {"app": case.name}
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": objects.POD_SECURITY,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": case.name, "namespace": objects.NAMESPACE},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def inference_deployment(case: Case) -> Object:
+    """Both engines, every parallelism; limits and demand on the replay's clock."""
+    static = {
+        "inputTokens": LENGTHS.input_tokens,
+        "outputTokens": LENGTHS.output_tokens,
+        "requestRate": f"{case.demand_rps * TIME_SCALE:g}",
+    }
+    return {
+        "apiVersion": "rightsizer.dev/v1alpha1",
+        "kind": "InferenceDeployment",
+        "metadata": {"name": case.name, "namespace": objects.NAMESPACE},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": case.name, "container": "engine"},
+            "model": {"name": MODEL, "path": WEIGHTS},
+            "modelCache": {"claimName": "models"},
+            "accelerator": {"resource": GPU},
+            "slo": {"percentile": 95, "ttftMs": case.ttft_ms // TIME_SCALE, "tpotMs": case.tpot_ms // TIME_SCALE},
+            "workload": {"static": static},
+            "quality": {
+                "maxDropPoints": MAX_DROP_POINTS,
+                "confidencePercent": 95,
+                "questionSet": {"path": "questions/letters.jsonl", "questions": QUESTIONS},
+            },
+            "search": {
+                "engines": ["VLLM", "TensorRTLLM"],
+                "precisions": ["AsIs"],
+                "maxGPUsPerReplica": FOUND_TP,
+                "budget": {"gpuHours": "20", "deadlineMinutes": 60, "maxTrials": 24},
+                "measurement": {
+                    "probeSeconds": 8, "saturationSeconds": 6, "warmupSeconds": 3, "maxProbes": 2,
+                    "targetErrorPercent": 25, "certificationSeconds": 10, "verificationSeconds": 10,
+                    "saturationConcurrency": 128, "readySeconds": 60, "firstTokenSeconds": 30,
+                },
+            },
+            "updatePolicy": {"mode": "Manual"},
+        },
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One case's objects once its search has ended."""
+
+    case: Case
+    infdep: Object
+    run: Object
+
+
+def search(kubectl: Kubectl, say: Callable[[str], None]) -> dict[Case, Decided]:
+    """All cases at once, each to the end of its search."""
+    kubectl.apply([target(case) for case in CASES])
+    for case in CASES:
+        wait_for(lambda name=case.name: ready(kubectl, name), f"{case.name} is Ready", 120)
+    kubectl.apply([inference_deployment(case) for case in CASES])
+    told: dict[str, str] = {}
+
+    def look() -> dict[Case, Decided] | None:
+        found: dict[Case, Decided] = {}
+        for case in CASES:
+            infdep = kubectl.get("infdep", case.name, objects.NAMESPACE) or {}
+            activity = str(infdep.get("status", {}).get("activity", ""))
+            if activity and told.get(case.name) != activity:
+                told[case.name] = activity
+                say(f"{case.name}: {activity[:150]}")
+            if condition(infdep, "Optimized").get("status") in ("True", "False"):
+                run = kubectl.get("optrun", infdep["status"]["runRef"]["name"], objects.NAMESPACE) or {}
+                found[case] = Decided(case=case, infdep=infdep, run=run)
+        return found if len(found) == len(CASES) else None
+
+    decided: dict[Case, Decided] = wait_for(look, "every search ends", SEARCH_LIMIT_S, pause_s=2.0)
+    return decided
+
+
+def ready(kubectl: Kubectl, name: str) -> bool:
+    found = kubectl.get("deployment", name, objects.NAMESPACE) or {}
+    return int(found.get("status", {}).get("readyReplicas", 0)) == 1
