@@ -11,7 +11,7 @@ import selectors
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,18 @@ class Rejected(Exception):
         self.status = status
 
 
+class Reader(asyncio.StreamReader):
+    """Says at once that the client is gone: requests that wait in the queue write nothing that could fail."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=1 << 20)
+        self.gone = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.gone.set()
+
+
 @dataclass(slots=True)
 class Server:
     """One engine's API. ``started``: seconds of the wall clock, as Prometheus clients publish it."""
@@ -48,7 +60,10 @@ class Server:
 
     async def start(self) -> int:
         """Listen; the port, also where 0 asked for any."""
-        self._server = await asyncio.start_server(self._connection, self.setting.host, self.setting.port, limit=1 << 20)
+        loop, connection = asyncio.get_running_loop(), self._connection
+        self._server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(Reader(), connection), self.setting.host, self.setting.port
+        )
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -57,6 +72,7 @@ class Server:
             self._server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(reader, Reader)
         try:
             while await self._exchange(reader, writer):
                 pass
@@ -65,7 +81,7 @@ class Server:
         finally:
             writer.close()
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(self, reader: Reader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; False: the client is gone."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, _, rest = head[0].partition(" ")
@@ -139,31 +155,38 @@ class Server:
         counted = {"numActiveRequests": self.engine.running, "numQueuedRequests": self.engine.waiting}
         return JSON, json.dumps([{"iter": self.engine.counters.output_tokens, **counted}])
 
-    async def _complete(self, asked: "Asked", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        chunks = self.engine.generate(asked.prompt_tokens, asked.tokens)
-        if asked.stream:
-            async with contextlib.aclosing(chunks):
-                await self._stream(asked, chunks, reader, writer)
-            return
-        async for _ in chunks:
-            pass
+    async def _complete(self, asked: "Asked", reader: Reader, writer: asyncio.StreamWriter) -> None:
+        """The whole answer; a client that goes away frees its place at once, raising ConnectionResetError."""
+        answering = asyncio.create_task(self._stream(asked, writer) if asked.stream else self._whole(asked, writer))
+        gone = asyncio.create_task(reader.gone.wait())
+        try:
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise ConnectionResetError
+            answering.result()
+        finally:
+            for task in (answering, gone):
+                task.cancel()
+            await asyncio.gather(answering, gone, return_exceptions=True)
+
+    async def _whole(self, asked: "Asked", writer: asyncio.StreamWriter) -> None:
+        async with contextlib.aclosing(self.engine.generate(asked.prompt_tokens, asked.tokens)) as chunks:
+            async for _ in chunks:
+                pass
         choice = {"index": 0, "text": _text(asked, asked.tokens), "finish_reason": "length"}
         if asked.logprobs:
             choice["logprobs"] = {"top_logprobs": [_likely(asked)]}
         _send(writer, 200, JSON, json.dumps(self._answer([choice], usage=asked)))
 
-    async def _stream(
-        self, asked: "Asked", chunks: AsyncIterator[int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _stream(self, asked: "Asked", writer: asyncio.StreamWriter) -> None:
         writer.write(_head(200, "text/event-stream; charset=utf-8", "Transfer-Encoding: chunked"))
         left = asked.tokens
-        async for added in chunks:
-            left -= added
-            end = None if left else "length"
-            choice = {"index": 0, "text": _text(asked, added), "logprobs": None, "finish_reason": end}
-            _event(writer, json.dumps(self._answer([choice])))
-            if reader.at_eof():
-                raise ConnectionResetError  # the client is gone: its place is free
+        async with contextlib.aclosing(self.engine.generate(asked.prompt_tokens, asked.tokens)) as chunks:
+            async for added in chunks:
+                left -= added
+                end = None if left else "length"
+                choice = {"index": 0, "text": _text(asked, added), "logprobs": None, "finish_reason": end}
+                _event(writer, json.dumps(self._answer([choice])))
         if asked.usage:
             _event(writer, json.dumps(self._answer([], usage=asked)))
         _event(writer, "[DONE]")

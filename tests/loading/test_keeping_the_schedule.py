@@ -207,6 +207,16 @@ def test_short_stalls_count_by_the_gaps_they_make_too_long():
     assert "6.0% violations, 1.0% are permitted" in believe(run, watchman(loop_lags_ms=[45.0] * 30), slo)
 
 
+def test_a_time_per_token_is_judged_by_the_whole_answer_however_its_tokens_come():
+    """1,024 tokens in 9 chunks, limit 4 ms: only a stall of a quarter of 1,023 x 4 ms counts."""
+    streams = tuple(
+        Record(n, 0, 1024, Exchange(0, tuple(400 * MS * chunk for chunk in range(1, 10)), 1024)) for n in range(4)
+    )
+    run, slo = Run(streams, Window(0, 10_000 * MS)), Slo(tpot_ms=4)
+    assert caused_share([900.0] * 3, run, slo) == 0
+    assert caused_share([1100.0], run, slo) == pytest.approx(1100 / 10_000)
+
+
 def test_a_run_stopped_for_overload_may_have_late_sends_but_no_stall():
     stopped = run_of([25.0] * 100, stopped="overload")
     assert believe(stopped, watchman(), SLO) == ""

@@ -160,3 +160,21 @@ def test_a_client_that_goes_away_frees_its_place() -> None:
         await until(lambda: server.engine.running == 0)
 
     play(vllm(), scene)
+
+
+def test_a_client_that_goes_away_while_it_waits_leaves_the_queue_at_once() -> None:
+    async def scene(server: Server, url: str) -> None:
+        body = b'{"model": "chat", "prompt": [1], "max_tokens": 100000, "stream": true}'
+        async with Session() as session:
+            tasks = [
+                asyncio.create_task(complete(session, f"{url}/v1/completions", body, timeout_s=60)) for _ in range(3)
+            ]
+            await until(lambda: server.engine.waiting == 2)
+            for task in tasks[1:]:
+                task.cancel()
+            await until(lambda: server.engine.waiting == 0)
+            assert server.engine.running == 1
+            tasks[0].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    play(replace(vllm(), batch_limit=1), scene)

@@ -5,6 +5,7 @@ Used around each run by ``trial``. Reads the clock and the cgroup's files; a voi
 
 import asyncio
 import gc
+import math
 import time
 from collections.abc import Sequence
 from itertools import chain
@@ -130,15 +131,22 @@ def believe(run: Run, watchman: Watchman, slo: Slo) -> str:
 def caused_share(loop_lags_ms: Sequence[float], run: Run, slo: Slo) -> float:
     """Upper estimate of the violations that the client's own stalls caused.
 
-    A long stall delays whatever was due in it. A shorter one still makes one gap longer in each stream that is running;
-    that gap then misses its limit where the stall is longer than what an average gap leaves of it.
+    A long stall delays whatever was due in it: first tokens, or the last one, by which a whole answer's time per token
+    is judged. A shorter one still makes one gap longer in each stream that is running; that gap then misses its limit
+    where the stall is longer than what an average gap leaves of it.
     """
     milliseconds = run.window.seconds * 1000
-    wait, gap = slo.ttft_ms or slo.e2e_ms, slo.itl_ms or slo.tpot_ms
-    waits = sum(lag for lag in loop_lags_ms if wait is not None and lag > STALL_SHARE * wait) / milliseconds
-    usual = _mean_gap_ms(run.records)
+    answer = (slo.tpot_ms or 0.0) * _fewest_gaps(run.records)
+    wait = min((one for one in (slo.ttft_ms or slo.e2e_ms, answer) if one), default=math.inf)
+    waits = sum(lag for lag in loop_lags_ms if lag > STALL_SHARE * wait) / milliseconds
+    usual, gap = _mean_gap_ms(run.records), slo.itl_ms
     stalls = sum(lag > max(STALL_SHARE * gap, gap - usual) for lag in loop_lags_ms) if gap is not None else 0
     return max(waits, stalls * usual / milliseconds)
+
+
+def _fewest_gaps(records: Sequence[Record]) -> int:
+    """Between the tokens of the shortest answer that has any."""
+    return min((record.asked_tokens - 1 for record in records if record.asked_tokens > 1), default=0)
 
 
 def _mean_gap_ms(records: Sequence[Record]) -> float:
