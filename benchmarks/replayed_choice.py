@@ -28,8 +28,8 @@ from rightsizer_operator.sizing import verdicts
 from tests.phases import builders
 from tests.phases.village import Village
 
-TTFT_MS = (500, 800, 1200, 2500)
-TPOT_MS = (15, 20, 35, 40)
+TTFT_MS = (500, 800, 1200)
+TPOT_MS = (20, 35, 40)
 BEST_GPUS = 64
 """Size of the best plan at the demand of a cell: so many that rounding up to whole replicas decides nothing."""
 ERROR_PERCENT = 1
