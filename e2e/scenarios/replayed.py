@@ -24,8 +24,9 @@ from rightsizer_jobs.contract import Slo
 
 FOLDER = store.REPOSITORY / "build" / "replayed"
 GPU = "nvidia.com/gpu"
-GPUS = 48
-"""The three targets hold 8 each, and trials never displace serving pods: 8 more for each trial that runs beside."""
+GPUS = 72
+"""The three targets hold 8 each, and trials never displace serving pods: 8 more for each trial that runs beside, and 8
+for each whose pod is still going."""
 PRODUCT = "NVIDIA-H200"
 SYSTEM = "h200_sxm"
 MODEL = "meta-llama/Llama-3.1-70B"
@@ -109,7 +110,7 @@ def furnish(own: Own, say: Callable[[str], None]) -> None:
 def jobs() -> Object:
     """Three trials at once on two cores: less is asked for each than in the demo."""
     found: Object = setting.chart_values()["jobs"]
-    found["trial"]["resources"]["requests"]["cpu"] = "250m"
+    found["trial"]["resources"]["requests"]["cpu"] = "150m"
     return found
 
 
@@ -142,7 +143,7 @@ def target(case: Case) -> Object:
         "ports": [{"name": "http", "containerPort": 8000}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 3},
         "resources": {
-            "requests": {"cpu": "120m", "memory": "64Mi", GPU: str(FOUND_TP)},
+            "requests": {"cpu": "60m", "memory": "64Mi", GPU: str(FOUND_TP)},
             "limits": {"memory": "512Mi", GPU: str(FOUND_TP)},
         },
         "securityContext": objects.CONTAINER_SECURITY,
