@@ -220,8 +220,7 @@ class Decided:
 def search(kubectl: Kubectl, say: Callable[[str], None]) -> dict[Case, Decided]:
     """All cases at once, each to the end of its search."""
     kubectl.apply([target(case) for case in CASES])
-    for case in CASES:
-        wait_for(lambda name=case.name: ready(kubectl, name), f"{case.name} is Ready", 120)
+    wait_for(lambda: all(ready(kubectl, case.name) for case in CASES), "every target is Ready", 120)
     kubectl.apply([inference_deployment(case) for case in CASES])
     told: dict[str, str] = {}
 
