@@ -1,5 +1,3 @@
-import asyncio
-import threading
 from dataclasses import replace
 
 import pytest
@@ -151,20 +149,6 @@ async def test_a_fault_in_a_phase_becomes_a_condition_and_a_repeat(
         await reconciler(watched, broken).handle(key)
     stalled = find(status(api, namespace).conditions, "Stalled")
     assert stalled is not None and stalled.reason == "InternalError" and "containers" in stalled.message
-
-
-async def test_the_loop_goes_on_while_a_phase_computes(
-    cluster: KubeCluster, api: Client, namespace: str, key: Key
-) -> None:
-    api.create(stage.infdep(namespace))
-    loop, renewed = asyncio.get_running_loop(), threading.Event()
-
-    def long(world: World) -> Step:
-        loop.call_soon_threadsafe(renewed.set)
-        assert renewed.wait(10), "nothing else ran meanwhile"
-        return settled(world)
-
-    await reconciler(cluster, long).reconcile(key)
 
 
 async def test_without_the_lease_nothing_is_written_and_the_process_is_to_end(

@@ -5,7 +5,6 @@ Called by the workers that ``__main__`` starts. It knows Kubernetes only through
 about a search.
 """
 
-import asyncio
 import datetime
 import logging
 import time
@@ -84,7 +83,7 @@ class Reconciler:
             self._quiet.pop(key, None)
             return None
         try:
-            step = await self._advanced(world)
+            step = self.advance(world)
         except Exception as error:
             await self._write_resource(world, with_internal_error(world, error))
             raise
@@ -92,10 +91,6 @@ class Reconciler:
         self.telemetry.advanced(world, step)
         self._quiet[key] = self._quiet.get(key, -1) + 1 if changes_nothing(world, step) else 0
         return paced(step.wake_after_s, self._quiet[key], len(self._quiet))
-
-    async def _advanced(self, world: World) -> Step:
-        """In a thread: a run's estimates take a second, and meanwhile probes answer and the Lease is renewed."""
-        return await asyncio.to_thread(self.advance, world)
 
     async def _carry_out(self, world: World, step: Step) -> Step:
         """Run status, actions, resource status. A conflict of ownership goes back to the phases, once, as part of
@@ -107,7 +102,7 @@ class Reconciler:
                 await self._perform_all(world, step.actions)
             except ApplyConflict as conflict:
                 world = replace(world, conflicts=conflict.managers)
-                step = await self._advanced(world)
+                step = self.advance(world)
                 world = await self._write_run(world, step)
                 await self._perform_all(world, step.actions)
         except (Refused, ApplyConflict) as error:
