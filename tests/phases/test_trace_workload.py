@@ -121,7 +121,19 @@ def test_the_report_a_trial_leaves_on_a_stated_demand_is_as_it_was() -> None:
     village.settle()
     explored = next(one for one in village.given if one.purpose == "Explore")
     assert explored.workload.model_dump(exclude_none=True) == {
-        "input_tokens": 64, "output_tokens": 24, "arrivals": "Poisson",
+        "input_tokens": 64, "output_tokens": 24, "arrivals": "Poisson", "api": "Completions",
     }  # fmt: skip
     told = village.status.demand
     assert told is not None and (told.request_rate, told.source) == ("7.5", "stated")
+
+
+@pytest.mark.parametrize("kind", ["static", "trace"])
+def test_a_chat_workload_is_measured_over_chat_in_every_trial(kind: str) -> None:
+    document = a_spec_document()
+    if kind == "trace":
+        document["workload"] = {"trace": {"path": "traces/chat.csv"}}
+    document["workload"]["api"] = "Chat"
+    village = Watched(spec=InferenceDeploymentSpec.model_validate(document), script=telling)
+    village.settle()
+    assert {one.workload.api for one in village.given} == {"Chat"}
+    assert {one.purpose for one in village.given} >= {"Explore", "Certify"}

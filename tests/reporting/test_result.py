@@ -168,6 +168,13 @@ def test_the_certificate_can_be_repeated_by_an_independent_tool(result: Result) 
     assert result.repeat is not None
     assert "--request-rate 1.936" in result.repeat.command
     assert f"--random-seed {result.repeat.seed}" in result.repeat.command
+    assert "--endpoint-type completions --streaming" in result.repeat.command
+
+
+def test_a_certificate_over_chat_is_repeated_over_chat(infdep: Object, run: Object) -> None:
+    run["spec"]["accepted"]["workload"]["api"] = "Chat"
+    found = assembled(infdep, run)
+    assert found.repeat is not None and "--endpoint-type chat --streaming" in found.repeat.command
 
 
 def test_a_hostile_model_name_stays_one_word_of_the_command(infdep: Object, run: Object) -> None:

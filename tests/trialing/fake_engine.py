@@ -41,6 +41,9 @@ class Behaviour:
     publish_metrics: bool = True
     replayed: str = ""
     """What /v1/models says it replays."""
+    tokens_per_word: int = 1
+    """Of a chat, whose template adds ``template_tokens``."""
+    template_tokens: int = 0
     slow_down_after: int = 0
     slow_factor: float = 1.0
 
@@ -52,6 +55,8 @@ class FakeEngine:
     running: int = 0
     waiting: int = 0
     prompts: list[object] = field(default_factory=list)
+    chats: list[int] = field(default_factory=list)
+    """Prompt tokens of each chat."""
     served: list[tuple[float, float, float]] = field(default_factory=list)
     """Per finished stream, on the server's monotonic clock: arrival, first token, last token."""
 
@@ -63,6 +68,7 @@ class FakeEngine:
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/prometheus/metrics", self.metrics)
         app.router.add_post("/v1/completions", self.complete)
+        app.router.add_post("/v1/chat/completions", self.complete)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", port).start()
@@ -109,7 +115,12 @@ class FakeEngine:
             return web.json_response({"error": {"message": "out of luck"}}, status=500)
         if not body.get("stream"):
             return self.score(body)
-        self.prompts.append(body["prompt"])
+        if "messages" in body:
+            words = len(body["messages"][0]["content"].split(" "))
+            self.chats.append(self.behaviour.template_tokens + self.behaviour.tokens_per_word * words)
+            body["prompt"] = [0] * self.chats[-1]
+        else:
+            self.prompts.append(body["prompt"])
         return await self.stream(request, body, arrived)
 
     def score(self, body: dict[str, object]) -> web.Response:
@@ -140,10 +151,13 @@ class FakeEngine:
         slow = behaviour.slow_factor if 0 < behaviour.slow_down_after <= self.completions else 1.0
         due = time.monotonic() + behaviour.prefill_s * slow
         first = last = 0.0
+        if "messages" in body:
+            await response.write(event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
         for token in range(0, asked, behaviour.tokens_per_chunk):
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             count = min(behaviour.tokens_per_chunk, asked - token)
-            await response.write(event({"choices": [{"index": 0, "text": " tok" * count}], "usage": None}))
+            said = {"delta": {"content": " tok" * count}} if "messages" in body else {"text": " tok" * count}
+            await response.write(event({"choices": [{"index": 0, **said}], "usage": None}))
             last = time.monotonic()
             first = first or last
             due += behaviour.step_s * slow * behaviour.tokens_per_chunk

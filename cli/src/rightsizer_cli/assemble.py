@@ -141,12 +141,14 @@ def _aiperf(run: Run, rate: float, seconds: float, seed: int) -> str:
     smooth = () if load.burstiness is None else ("--arrival-smoothness", f"{load.burstiness:g}")
     words = [
         "aiperf", "profile", "-m", baseline.served_model_name, "--tokenizer", "MODEL_DIRECTORY",
-        "--url", f"http://ONE_POD:{baseline.port}", "--endpoint-type", "chat", "--streaming",
+        "--url", f"http://ONE_POD:{baseline.port}", "--endpoint-type", run.inputs.accepted.workload.api.lower(),
+        "--streaming", "--warmup-duration", "20", "--warmup-request-rate", f"{rate:g}",
         "--synthetic-input-tokens-mean", f"{load.input_tokens:.6g}",
         "--synthetic-input-tokens-stddev", f"{spreads[0]:.4g}", "--output-tokens-mean", f"{load.output_tokens:.6g}",
         *(("--output-tokens-stddev", f"{spreads[1]:.4g}") if spreads[1] else ()), "--extra-inputs", "ignore_eos:true",
         "--request-rate", f"{rate:g}", "--arrival-pattern", load.arrivals.lower(), *smooth,
-        "--benchmark-duration", f"{seconds:g}", "--random-seed", str(seed), "--use-server-token-count", "--ui", "none",
+        "--benchmark-duration", f"{seconds:g}", "--benchmark-grace-period", "120", "--random-seed", str(seed),
+        "--use-server-token-count", "--no-gpu-telemetry", "--no-server-metrics", "--ui", "none",
     ]  # fmt: skip
     return shlex.join(words)
 

@@ -10,6 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Arrivals = Literal["Poisson", "Constant", "Gamma", "Trace"]
+Api = Literal["Completions", "Chat"]
+"""Which of the engine's two interfaces the requests go to: ``/v1/completions`` or ``/v1/chat/completions``."""
+
 TraceFormat = Literal["Azure", "Mooncake", "BurstGPT"]
 
 MOST_OUTPUT = 100_000
@@ -146,6 +149,7 @@ class Workload(Frozen):
         default=None, gt=0, le=1000, description="shape of Gamma gaps: 1 is Poisson, below it bursts, above it is even"
     )
     trace: TraceFile | None = None
+    api: Api = "Completions"
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

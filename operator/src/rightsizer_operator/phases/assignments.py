@@ -187,13 +187,15 @@ def _trial(
 def _workload(run: OptimizationRun) -> Workload:
     load = run.spec.accepted.workload
     if load.trace is not None:
-        return Workload(arrivals="Trace", trace=_trace(load.trace, verdicts.trace_facts(run.status.trials)))
+        found = verdicts.trace_facts(run.status.trials)
+        return Workload(arrivals="Trace", trace=_trace(load.trace, found), api=load.api)
     assert load.static is not None
     return Workload(
         input_tokens=workload.input_length(load.static),
         output_tokens=workload.output_length(load.static),
         arrivals=load.static.arrivals,
         burstiness=None if load.static.burstiness is None else number(load.static.burstiness),
+        api=load.api,
     )
 
 

@@ -135,6 +135,11 @@ class WorkloadSpec(Resource):
     trace: TraceWorkload | None = Field(
         default=None, description="Recorded requests, replayed with their lengths and bursts, scaled in time."
     )
+    api: Literal["Completions", "Chat"] = Field(
+        default="Completions",
+        description="Interface that the requests go to. Completions sends prompts as token ids of exact length; Chat "
+        "sends text through the engine's chat template, which is part of the input tokens.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -57,6 +57,9 @@ class Engine(Protocol):
     @property
     def completions_url(self) -> str: ...
 
+    @property
+    def chat_url(self) -> str: ...
+
     async def health(self) -> Health: ...
 
     async def sample(self) -> Sample: ...
@@ -75,6 +78,10 @@ class Served:
     @property
     def completions_url(self) -> str:
         return f"{self.base_url.rstrip('/')}/v1/completions"
+
+    @property
+    def chat_url(self) -> str:
+        return f"{self.base_url.rstrip('/')}/v1/chat/completions"
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and text; raises what UNANSWERED names."""

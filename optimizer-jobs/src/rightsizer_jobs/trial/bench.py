@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rightsizer_jobs.contract import TrialAssignment
+from rightsizer_jobs.contract import Endpoint, TrialAssignment
 from rightsizer_jobs.engines import connect
 from rightsizer_jobs.engines.beside import Seen
 from rightsizer_jobs.engines.engine import Engine
+from rightsizer_jobs.loadgen.chat import ChatBook
 from rightsizer_jobs.loadgen.crew import WorkerDied, cpus_here, processes_for, run_with
 from rightsizer_jobs.loadgen.load import Run, Send, Watch
 from rightsizer_jobs.loadgen.order import Aim, Kind
@@ -36,7 +37,7 @@ class Bench:
     session: Session
     engines: tuple[Engine, ...]
     requests: Sequence
-    books: tuple[PromptBook, ...]
+    books: tuple[PromptBook | ChatBook, ...]
     findings: Findings
     runs: int = 0
     _unwritable: bool = field(default=False, repr=False)
@@ -46,22 +47,19 @@ class Bench:
         """Raises prompts.ModelUnreadable where the model's config.json does not give the vocabulary, and
         trace_files.TraceUnreadable where the workload's trace cannot be replayed.
         """
-        vocabulary = vocabulary_size(assignment.model_path)
         source = assignment.workload.trace
         trace = None if source is None else read_trace(source, assignment.seed)
         findings.trace = None if trace is None else trace.facts()
         requests = sequence(assignment.workload, assignment.seed, trace)
-        books = tuple(
-            PromptBook.of(
-                requests,
-                served_model_name=endpoint.served_model_name,
-                vocabulary=vocabulary,
-                seed=assignment.seed,
-            )
-            for endpoint in assignment.endpoints
-        )
+        books = tuple(_book(assignment, requests, endpoint) for endpoint in assignment.endpoints)
         engines = tuple(connect(session, endpoint) for endpoint in assignment.endpoints)
         return cls(assignment, session, engines, requests, books, findings)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where each engine takes the workload's requests."""
+        chat = self.assignment.workload.api == "Chat"
+        return tuple(engine.chat_url if chat else engine.completions_url for engine in self.engines)
 
     def aim(self, timeout_s: float | None = None) -> Aim:
         """Where one run's requests go, round robin over the engines, with a fresh nonce."""
@@ -70,7 +68,7 @@ class Bench:
             f"{self.assignment.run_uid}/{self.assignment.purpose}/{self.assignment.attempt}/{self.runs}".encode()
         )
         limit = self.assignment.deadlines.request_s if timeout_s is None else timeout_s
-        return Aim(tuple(engine.completions_url for engine in self.engines), self.books, nonce, limit)
+        return Aim(self.urls, self.books, nonce, limit)
 
     def sender(self, timeout_s: float | None = None) -> Send:
         """A ``send`` for one run in this process."""
@@ -125,3 +123,12 @@ class Bench:
             LOG.warning("records are not kept: %s", error)
         else:
             self.findings.records = str(path)
+
+
+def _book(assignment: TrialAssignment, requests: Sequence, endpoint: Endpoint) -> PromptBook | ChatBook:
+    """Token ids for completions, text for a chat."""
+    name, seed = endpoint.served_model_name, assignment.seed
+    if assignment.workload.api == "Chat":
+        return ChatBook.of(requests, served_model_name=name, seed=seed)
+    vocabulary = vocabulary_size(assignment.model_path)
+    return PromptBook.of(requests, served_model_name=name, vocabulary=vocabulary, seed=seed)

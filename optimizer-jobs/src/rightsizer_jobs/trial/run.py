@@ -14,6 +14,7 @@ from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial import search, steps
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Findings, Stop
+from rightsizer_jobs.trial.gauging import gauge_chats
 from rightsizer_jobs.trial.model_shape import shape
 from rightsizer_jobs.trial.probing import probe
 from rightsizer_jobs.wire.session import Session
@@ -52,6 +53,7 @@ async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
                 findings.model = shape(model_config(assignment.model_path))
             await steps.ready(bench)
             await steps.first_token(bench)
+            await gauge_chats(bench)
             if assignment.purpose == "Explore":
                 return await _explore(bench)
             return await _hold(bench)

@@ -31,6 +31,10 @@ WARM_CONCURRENCY = 8
 QUALITY_CONCURRENCY = 16
 LEAST_ERROR = 0.03
 """No search is more precise than that near saturation."""
+
+CHAT_TOKENS, CHAT_SHARE = 8, 0.05
+"""A chat's prompt may be off by so many tokens, or by so much of its length."""
+
 FAILED_SHARE = 0.05
 """More failures than this among saturating requests and the engine is broken, not slow."""
 
@@ -55,8 +59,11 @@ async def first_token(bench: Bench) -> None:
     """One request to every engine: Stop(EngineHung) when a healthy engine gives no token within ``first_token_s``."""
     limit = bench.assignment.deadlines.first_token_s
     send = bench.sender(timeout_s=limit + bench.assignment.deadlines.request_s)
+    # A chat's length is not known before its words are gauged.
+    most_off = math.inf if bench.assignment.workload.api == "Chat" else 0
     for number, engine in enumerate(bench.engines):
-        _sound(await _within(send, number, limit) or await _hung(engine, limit), bench.requests.ask(number))
+        exchange = await _within(send, number, limit) or await _hung(engine, limit)
+        _sound(exchange, bench.requests.ask(number), most_off)
 
 
 async def _within(send: Send, index: int, limit: float) -> Exchange | None:
@@ -84,13 +91,15 @@ async def _hung(engine: Engine, limit: float) -> NoReturn:
     raise Stop("EngineHung", f"no token within {limit:g} s of the first request; the engine {state}")
 
 
-def _sound(exchange: Exchange, ask: Ask) -> None:
-    """A single request on an idle engine must succeed with the exact lengths asked for."""
+def _sound(exchange: Exchange, ask: Ask, most_off: float) -> None:
+    """A single request on an idle engine must succeed with the lengths asked for; that of a prompt may be a little off
+    in a chat, whose words are rounded.
+    """
     if exchange.failure:
         raise Stop("EngineFailed", f"a single request failed: {exchange.failure}")
     if exchange.output_tokens != ask.output_tokens:
         raise Stop("EngineFailed", f"asked for {ask.output_tokens} tokens, got {exchange.output_tokens}")
-    if exchange.prompt_tokens and exchange.prompt_tokens != ask.input_tokens:
+    if exchange.prompt_tokens and abs(exchange.prompt_tokens - ask.input_tokens) > most_off:
         raise Stop("EngineFailed", f"sent a prompt of {ask.input_tokens} tokens, it counted {exchange.prompt_tokens}")
 
 
@@ -115,7 +124,9 @@ async def sane(bench: Bench) -> dict[Metric, float]:
     for index in range(bench.assignment.measurement.sanity_requests):
         now = time.monotonic_ns()
         exchange = await send(index, unheard)
-        _sound(exchange, bench.requests.ask(index))
+        asked = bench.requests.ask(index)
+        chat = bench.assignment.workload.api == "Chat"
+        _sound(exchange, asked, max(CHAT_TOKENS, CHAT_SHARE * asked.input_tokens) if chat else 0)
         records.append(Record(index, now, bench.asked_tokens(index), exchange))
     await bench.keep("sane", records)
     bench.findings.idle_ms = idle = idle_figures(records)
