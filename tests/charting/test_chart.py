@@ -154,7 +154,7 @@ def test_the_pod_is_restricted(helm: Path) -> None:
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
     }  # fmt: skip
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-    assert all({"configMap", "emptyDir"} & set(volume) for volume in pod["volumes"])
+    assert all({"configMap", "emptyDir", "projected"} & set(volume) for volume in pod["volumes"])
 
 
 def test_the_operator_can_load_the_configuration_that_is_rendered(helm: Path) -> None:
@@ -176,13 +176,50 @@ def test_defaults_load_too_and_keep_the_operators_own_commands(helm: Path) -> No
 
 def test_the_schema_knows_every_setting_of_the_operator_and_the_readme_describes_it() -> None:
     known = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
-    own = {"trial", "compress", "prices", "gpus", "engineImages", "readOnly", "namespaces", "leaseNamespace"}
+    own = {
+        "trial", "compress", "prices", "gpus", "engineImages", "prometheus", "readOnly", "namespaces", "leaseNamespace",
+    }  # fmt: skip
     fields = {to_camel(field.name) for field in dataclasses.fields(settings.Settings)}
     assert set(known) == fields - own
     profile = json.loads((CHART / "values.schema.json").read_text())["$defs"]["profile"]["properties"]
     assert set(profile) == {to_camel(f.name) for f in dataclasses.fields(settings.JobProfile)} - {"imagePullPolicy"}
     readme = (CHART / "README.md").read_text()
     assert all(f"| `{key}` |" in readme for key in known)
+
+
+def test_without_prometheus_nothing_of_it_is_rendered(helm: Path) -> None:
+    objects = rendered(helm)
+    assert settings.parsed(yaml.safe_load(one(objects, "ConfigMap")["data"]["config.yaml"])).prometheus is None
+    assert "prometheus" not in json.dumps([*of_kind(objects, "Deployment"), *of_kind(objects, "NetworkPolicy")]).lower()
+
+
+def test_prometheus_is_reached_with_its_token_its_authority_and_one_way_out(helm: Path) -> None:
+    objects = rendered(helm, *FULL)
+    found = settings.parsed(yaml.safe_load(one(objects, "ConfigMap")["data"]["config.yaml"])).prometheus
+    assert found is not None
+    assert (found.url, found.pod_label, found.every_s) == (
+        "https://prometheus.monitoring:9091/prom", "exported_pod", 300,
+    )  # fmt: skip
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "prometheus"]
+    assert {Path(found.bearer_token_file).parent, Path(found.ca_file).parent} == {Path(mount["mountPath"])}
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "prometheus"]
+    secret, authority = volume["projected"]["sources"]
+    assert secret["secret"]["items"] == [{"key": "token", "path": Path(found.bearer_token_file).name}]
+    assert authority["configMap"]["items"] == [{"key": "bundle.pem", "path": Path(found.ca_file).name}]
+    policy = next(p for p in of_kind(objects, "NetworkPolicy") if p["metadata"]["name"] == "rightsizer")
+    assert policy["spec"]["egress"][-1] == {
+        "to": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+        "ports": [{"port": 9091, "protocol": "TCP"}],
+    }
+
+
+def test_prometheus_anywhere_in_the_cluster_is_the_default_way_out(helm: Path) -> None:
+    objects = rendered(helm, "--set", "prometheus.url=http://prometheus.monitoring:9090")
+    policy = next(p for p in of_kind(objects, "NetworkPolicy") if p["metadata"]["name"] == "rightsizer")
+    assert policy["spec"]["egress"][-1] == {
+        "to": [{"namespaceSelector": {}}], "ports": [{"port": 9090, "protocol": "TCP"}],
+    }  # fmt: skip
 
 
 def test_a_change_of_the_configuration_rolls_the_pods(helm: Path) -> None:
@@ -210,6 +247,7 @@ def test_rendering_twice_gives_the_same(helm: Path) -> None:
         ("watchNamespaces={Not_A_Name}", "watchNamespaces"),
         ("engineImages.SGLang=x", "SGLang"),
         ("replicas=99", "replicas"),
+        ("prometheus.url=http://u:p@prometheus:9090", "prometheus"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: Path, option: str, named: str) -> None:

@@ -6,6 +6,7 @@ from e2e.embedded.client import Client, wait_for
 from rightsizer_operator.cluster.accelerators import CapacityReader
 from rightsizer_operator.cluster.kube import KubeCluster
 from rightsizer_operator.cluster.observe import observe
+from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.settings import parsed
 from rightsizer_operator.world import World
 from tests.reconciling import stage
@@ -15,13 +16,15 @@ SETTINGS = parsed({"trial": {"image": "trial"}, "compress": {"image": "compress"
 
 
 async def look(cluster: KubeCluster, namespace: str, name: str = "support-chat") -> World:
-    world = await observe(cluster, CapacityReader(cluster), SETTINGS, namespace, name, NOW)
+    world = await observe(cluster, CapacityReader(cluster), DemandReader(None), SETTINGS, namespace, name, NOW)
     assert world is not None
     return world
 
 
 async def test_a_resource_that_does_not_exist_has_no_world(cluster: KubeCluster, namespace: str) -> None:
-    assert await observe(cluster, CapacityReader(cluster), SETTINGS, namespace, "nothing", NOW) is None
+    assert (
+        await observe(cluster, CapacityReader(cluster), DemandReader(None), SETTINGS, namespace, "nothing", NOW) is None
+    )
 
 
 async def test_a_resource_alone_is_seen_alone(cluster: KubeCluster, api: Client, namespace: str) -> None:

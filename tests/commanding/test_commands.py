@@ -140,6 +140,18 @@ def test_approve_tells_how_the_size_follows_from_demand_headroom_and_spare_repli
     assert words in rightsizer("approve", "support-chat").out
 
 
+def test_status_shows_a_demand_that_is_read(rightsizer: Rightsizer, cluster: Any) -> None:
+    def asking(found: Any) -> None:
+        static = found["spec"]["workload"].pop("static")
+        found["spec"]["workload"]["prometheus"] = {key: static[key] for key in ("inputTokens", "outputTokens")}
+
+    cluster.change("inferencedeployments", asking)
+    assert "peak from Prometheus, not read yet" in rightsizer("status", "support-chat").out
+    read = {"requestRate": "3.6", "source": "peak of 168 h, read from Prometheus 2026-03-01T12:00:00Z"}
+    cluster.change("inferencedeployments", lambda found: found["status"].update(demand=read))
+    assert "3.6 requests/s, peak of 168 h, read from Prometheus" in rightsizer("status", "support-chat").out
+
+
 def test_approving_twice_writes_once(rightsizer: Rightsizer, cluster: Any) -> None:
     cluster.change("inferencedeployments", lambda found: found["spec"]["updatePolicy"].update(approvedProposal=HASH))
     said = rightsizer("approve", "support-chat")

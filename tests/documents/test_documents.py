@@ -14,7 +14,7 @@ import yaml
 from rightsizer_cli.arguments import parser
 from rightsizer_cli.result import Result
 from rightsizer_operator.resource.reasons import REASONS
-from rightsizer_operator.settings import JobProfile, Settings
+from rightsizer_operator.settings import JobProfile, PrometheusEndpoint, Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GENERATED = "docs/reference/"
@@ -162,6 +162,8 @@ def test_every_setting_is_described() -> None:
     assert sorted(first_column("docs/settings.md", "# Settings of the operator")) == sorted(keys)
     profile = [camel(field.name) for field in dataclasses.fields(JobProfile)]
     assert sorted(first_column("docs/settings.md", "## A profile")) == sorted(profile)
+    endpoint = [camel(field.name) for field in dataclasses.fields(PrometheusEndpoint)]
+    assert sorted(first_column("docs/settings.md", "## Prometheus")) == sorted(endpoint)
     assert sorted(set(first_column("operator/README.md", "## Settings"))) == sorted(keys)
 
 

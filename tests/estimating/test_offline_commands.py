@@ -66,6 +66,17 @@ def test_a_plan_ranks_candidates_and_says_that_all_is_estimated(said: Said) -> N
     assert "EXCLUDED" in out
 
 
+def test_a_plan_asks_no_prometheus_and_says_what_to_give_instead(said: Said, tmp_path: Path) -> None:
+    document = yaml.safe_load(EXAMPLE.read_text())
+    document["spec"]["workload"] = {"prometheus": {"inputTokens": 1020, "outputTokens": 210}}
+    file = tmp_path / "asking.yaml"
+    file.write_text(yaml.safe_dump(document))
+    code, _, err = said("plan", "-f", file)
+    assert code == 4
+    assert "spec.workload.prometheus: the demand is in Prometheus" in err
+    assert "spec.workload.static.requestRate" in err
+
+
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_the_document_holds_every_candidate_with_its_evidence_class(said: Said, form: str) -> None:
     found = yaml.safe_load(said("plan", "-f", EXAMPLE, "-o", form)[1])

@@ -16,9 +16,9 @@ from rightsizer_operator.actions import Action, ApplyTarget, CreateJob, CreateRu
 from rightsizer_operator.phases import advance, observe
 from rightsizer_operator.resource.run import RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import InferenceDeploymentStatus
+from rightsizer_operator.resource.status import InferenceDeploymentStatus, PeakReading
 from rightsizer_operator.settings import Settings
-from rightsizer_operator.world import InferenceDeployment, OptimizationRun, Rival, Step, World
+from rightsizer_operator.world import InferenceDeployment, OptimizationRun, Rival, Step, Unread, World
 from tests.phases import builders
 from tests.phases.builders import NOW, SLOT, Object
 
@@ -56,6 +56,7 @@ class Village:
     rivals: tuple[Rival, ...] = ()
     scalers: tuple[str, ...] = ()
     now: datetime.datetime = NOW
+    peak: PeakReading | Unread | None = None
     job_s: int = 600
     """How long every Job runs."""
 
@@ -107,6 +108,7 @@ class Village:
             claim=self.claim,
             nodes=None if self.nodes is None else tuple(self.nodes),
             accelerators_used={"node": self.used()},
+            peak=self.peak,
             run=run,
             run_names=tuple((one.name, one.uid, one.created) for one in self.runs.values()),
             jobs=tuple(copy.deepcopy(mine)),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rightsizer_operator.cluster.accelerators import CapacityReader
 from rightsizer_operator.cluster.port import Cluster
+from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.reconcile import Advance, Reconciler
 from rightsizer_operator.recorder import Recorder
 from rightsizer_operator.resource.conditions import Condition, merged
@@ -30,6 +31,7 @@ def reconciler(cluster: Cluster, advance: Advance, clock: Clock | None = None) -
     return Reconciler(
         cluster=cluster,
         capacity=CapacityReader(cluster),
+        demand=DemandReader(SETTINGS.prometheus),
         settings=SETTINGS,
         advance=advance,
         recorder=Recorder(cluster, "test"),

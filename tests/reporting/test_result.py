@@ -10,6 +10,7 @@ from e2e.demo import story
 from rightsizer_cli import levers, outcome, tables
 from rightsizer_cli import result as documents
 from rightsizer_cli.assemble import assembled
+from rightsizer_cli.page import document
 from rightsizer_cli.result import Result
 from rightsizer_operator.resource.run import Candidate, RunStatus
 
@@ -274,3 +275,31 @@ def test_the_command_that_repeats_a_certificate_has_the_spread_of_the_lengths(in
     assert "--synthetic-input-tokens-mean 1000 --synthetic-input-tokens-stddev 810.4" in found.repeat.command
     assert "--arrival-pattern gamma --arrival-smoothness 0.5" in found.repeat.command
     assert any("draws normal lengths" in note for note in found.notes)
+
+
+def read_from_prometheus(infdep: Object, run: Object) -> None:
+    """The same run, its demand read instead of stated."""
+    static = run["spec"]["accepted"]["workload"]["static"]
+    lengths = {key: value for key, value in static.items() if key != "requestRate"}
+    infdep["spec"]["workload"] = {"prometheus": lengths}
+    run["spec"]["peak"] = {
+        "rateRps": static["requestRate"], "windowHours": 168, "averageMinutes": 5, "query": "max_over_time(<x>)",
+        "readAt": "2026-03-01T12:00:00Z", "coveragePercent": "43.5",
+    }  # fmt: skip
+
+
+def test_a_demand_that_was_read_is_told_with_query_and_window(infdep: Object, run: Object) -> None:
+    read_from_prometheus(infdep, run)
+    found = assembled(infdep, run)
+    assert found.targets.peak is not None
+    assert (found.targets.demand_rps, found.targets.peak.rate_rps) == (3.6, 3.6)
+    assert (found.targets.peak.query, found.targets.peak.coverage_percent) == ("max_over_time(<x>)", 43.5)
+    assert not [note for note in found.notes if "has changed" in note]
+    text = document.page(found)
+    assert "max_over_time(&lt;x&gt;)" in text
+
+
+def test_another_window_is_a_changed_spec(infdep: Object, run: Object) -> None:
+    read_from_prometheus(infdep, run)
+    infdep["spec"]["workload"]["prometheus"]["windowHours"] = 24
+    assert [note for note in assembled(infdep, run).notes if "has changed" in note]

@@ -66,6 +66,7 @@ WORKLOADS: dict[str, Object] = {
             "timeScale": "1.5",
         }
     },
+    "prometheus": {"prometheus": {**EVERY_LENGTH, "windowHours": 24, "averageMinutes": 10, "driftPercent": 50}},
     "a trace at a rate": {"trace": {"path": "traces/chat.csv", "startSeconds": 0, "requestRate": "5.5"}},
 }
 """Workloads that have, together, every field of every kind; no one can have them all."""

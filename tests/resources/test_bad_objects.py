@@ -18,6 +18,7 @@ Refusal = Callable[[samples.Object], str]
 
 PATH = "must be a path relative to the root of the modelCache volume"
 DECIMAL = 'must be a decimal number as text, with at most 6 decimals, e.g. "5.5"'
+LENGTHS = {"inputTokens": 1, "outputTokens": 1}
 STATIC = {"inputTokens": 1, "outputTokens": 1, "requestRate": "1"}
 SHAPE = {"layers": 32, "hiddenSize": 4096, "heads": 32, "intermediateSize": 14336, "vocabulary": 128256}
 EXPERTS = {"count": 8, "perToken": 2, "intermediateSize": 14336}
@@ -80,6 +81,8 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("an unknown interface", "workload.api", "Responses", 'supported values: "Completions", "Chat"'),
     ("no demand", "workload", {}, "set exactly one of static, trace"),
     ("two demands", "workload", {"static": STATIC, "trace": TRACE}, "set exactly one of static, trace"),
+    ("no demand", "workload", {}, "set exactly one of static, trace, prometheus"),
+    ("two demands", "workload", {"static": STATIC, "trace": TRACE}, "set exactly one of static, trace, prometheus"),
     (
         "no input length",
         "workload.static.inputTokens",
@@ -132,6 +135,15 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("a trace scaled to nothing", "workload", {"trace": {**TRACE, "timeScale": "0"}}, "must be greater than 0"),
     ("an empty window", "workload", {"trace": {**TRACE, "durationSeconds": 0}}, "should be greater than or equal to 1"),
     ("a window before the trace", "workload", {"trace": {**TRACE, "startSeconds": -1}}, "greater than or equal to 0"),
+    ("a window of years", "workload", {"prometheus": {**LENGTHS, "windowHours": 9000}}, "less than or equal to 2160"),
+    ("a peak of a moment", "workload", {"prometheus": {**LENGTHS, "averageMinutes": 0}}, "greater than or equal to 1"),
+    ("a nervous tolerance", "workload", {"prometheus": {**LENGTHS, "driftPercent": 1}}, "greater than or equal to 5"),
+    (
+        "no lengths for a peak",
+        "workload",
+        {"prometheus": {}},
+        "set exactly one of inputTokens and inputTokensHistogram",
+    ),
     ("a demand of zero", "workload.static.requestRate", "0.00", "must be greater than 0"),
     ("a negative demand", "workload.static.requestRate", "-1", DECIMAL),
     ("a demand as a number", "workload.static.requestRate", 5.5, "must be of type string"),

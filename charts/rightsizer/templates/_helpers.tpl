@@ -60,10 +60,38 @@ compress:
 prices: {{ toJson .Values.prices }}
 gpus: {{ toJson .Values.gpus }}
 engineImages: {{ toJson .Values.engineImages }}
+{{- with .Values.prometheus }}
+{{- if .url }}
+prometheus:
+  url: {{ .url | quote }}
+  {{- if .bearerToken.secretName }}
+  bearerTokenFile: /etc/rightsizer-prometheus/token
+  {{- end }}
+  {{- if .ca.configMapName }}
+  caFile: /etc/rightsizer-prometheus/ca.crt
+  {{- end }}
+  namespaceLabel: {{ .namespaceLabel | quote }}
+  podLabel: {{ .podLabel | quote }}
+  timeoutS: {{ .timeoutS }}
+  everyS: {{ .everyS }}
+{{- end }}
+{{- end }}
 namespaces: {{ toJson .Values.watchNamespaces }}
 readOnly: {{ .Values.readOnly }}
 leaseName: {{ include "rightsizer.leaseName" . }}
 {{- range $key, $value := omit .Values.settings "leaseName" }}
 {{ $key }}: {{ toJson $value }}
+{{- end }}
+{{- end -}}
+
+{{/* Files for the connection to Prometheus, as sources of a projected volume; empty: there are none. */}}
+{{- define "rightsizer.prometheusFiles" -}}
+{{- with .Values.prometheus }}
+{{- if and .url .bearerToken.secretName }}
+- secret: {name: {{ .bearerToken.secretName }}, items: [{key: {{ .bearerToken.key }}, path: token}]}
+{{- end }}
+{{- if and .url .ca.configMapName }}
+- configMap: {name: {{ .ca.configMapName }}, items: [{key: {{ .ca.key }}, path: ca.crt}]}
+{{- end }}
 {{- end }}
 {{- end -}}

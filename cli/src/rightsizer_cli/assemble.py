@@ -15,7 +15,8 @@ from rightsizer_cli.result import Side
 from rightsizer_jobs.workload import deviation_of
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.conditions import find
-from rightsizer_operator.sizing import proof, verdicts
+from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.sizing import demand, proof, verdicts, workload
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ def _assembled(found: Run) -> result.Result:
     before, after = sides.before(found), sides.after(found)
     return result.Result(
         subject=_subject(found),
-        targets=_targets(found),
+        targets=_targets(found).model_copy(update={"peak": _peak(found)}),
         decision=outcome.decided(found.spec, found.status, before, after),
         before=before,
         after=after,
@@ -88,6 +89,20 @@ def _targets(run: Run) -> result.Targets:
         arrivals=load.arrivals,
         max_drop_points=number(spec.quality.max_drop_points),
         confidence_percent=spec.quality.confidence_percent,
+    )
+
+
+def _peak(run: Run) -> result.Peak | None:
+    read = run.inputs.peak
+    if read is None:
+        return None
+    return result.Peak(
+        rate_rps=number(read.rate_rps),
+        window_hours=read.window_hours,
+        average_minutes=read.average_minutes,
+        query=read.query,
+        read_at=read.read_at,
+        coverage_percent=number(read.coverage_percent) if read.coverage_percent else None,
     )
 
 
@@ -189,6 +204,16 @@ def _notes(run: Run) -> list[str]:
     if complete and complete.status == "False" and complete.message:
         notes.append(complete.message)
     accepted = run.inputs.accepted
-    if accepted != run.spec.model_copy(update={"update_policy": accepted.update_policy, "paused": accepted.paused}):
+    if accepted != _as_accepted(run):
         notes.append("The InferenceDeployment's spec has changed since this run was made.")
     return notes
+
+
+def _as_accepted(run: Run) -> InferenceDeploymentSpec:
+    """The spec as it is now, but for what is no input of a search; a demand that was read stands as it was read."""
+    accepted, now = run.inputs.accepted, run.spec
+    changed: dict[str, object] = {"update_policy": accepted.update_policy, "paused": accepted.paused}
+    if now.workload.prometheus is not None and demand.usable(run.inputs.peak, now.workload.prometheus):
+        assert run.inputs.peak is not None
+        changed["workload"] = workload.stated_at(now.workload, run.inputs.peak.rate_rps)
+    return now.model_copy(update=changed)

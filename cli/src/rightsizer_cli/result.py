@@ -58,6 +58,17 @@ class Subject(Document):
     finished_at: str = ""
 
 
+class Peak(Document):
+    """The demand as it was read from Prometheus."""
+
+    rate_rps: float
+    window_hours: int
+    average_minutes: int
+    query: str
+    read_at: str
+    coverage_percent: float | None = None
+
+
 class Targets(Document):
     percentile: int
     limits_ms: dict[str, float]
@@ -66,6 +77,8 @@ class Targets(Document):
     """Capacity that the plan keeps free above the demand."""
     spare_replicas: int = 0
     """Replicas beyond those that carry the demand with its headroom."""
+    peak: Peak | None = None
+    """Where the demand was read; absent where it was stated."""
     input_tokens: int
     output_tokens: int
     arrivals: str

@@ -139,6 +139,8 @@ def _demand(found: Object, workload: Object) -> str:
     """As the operator resolved it; before it has, as it is stated."""
     load = found or pick(workload, "static", default={})
     if not load:
+        if "prometheus" in workload:
+            return "peak from Prometheus, not read yet"
         return f"the trace {pick(workload, 'trace', 'path')}" if "trace" in workload else ""
     rate, source = pick(load, "requestRate"), pick(load, "source")
     words = [f"{rate} requests/s" if rate else "", source if source != "stated" else ""]

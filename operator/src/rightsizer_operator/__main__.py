@@ -23,6 +23,7 @@ from rightsizer_operator import settings as configuration
 from rightsizer_operator.cluster import kube, rights
 from rightsizer_operator.cluster.accelerators import CapacityReader
 from rightsizer_operator.cluster.port import INFERENCE_DEPLOYMENTS, Cluster, ClusterError, NotFound
+from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.lease import LeaderOnly, LeadershipLost, Lease
 from rightsizer_operator.phases import advance
 from rightsizer_operator.reconcile import Advance, Reconciler
@@ -124,6 +125,7 @@ def _reconciler(replica: Replica) -> Reconciler:
     return Reconciler(
         cluster=guarded,
         capacity=CapacityReader(guarded, replica.settings.namespaces),
+        demand=DemandReader(replica.settings.prometheus),
         settings=replica.settings,
         advance=replica.advance,
         recorder=Recorder(guarded, replica.lease.identity),

@@ -17,6 +17,7 @@ from rightsizer_operator.cluster.accelerators import CapacityReader
 from rightsizer_operator.cluster.observe import observe
 from rightsizer_operator.cluster.perform import perform
 from rightsizer_operator.cluster.port import ApplyConflict, Cluster, ClusterError, Refused
+from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.lease import LeadershipLost
 from rightsizer_operator.recorder import Recorder
 from rightsizer_operator.resource import reasons
@@ -45,6 +46,7 @@ class Reconciler:
 
     cluster: Cluster
     capacity: CapacityReader
+    demand: DemandReader
     settings: Settings
     advance: Advance
     recorder: Recorder
@@ -77,7 +79,9 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; raises ClusterError, and whatever a phase raises."""
-        world = await observe(self.cluster, self.capacity, self.settings, key.namespace, key.name, self.clock())
+        world = await observe(
+            self.cluster, self.capacity, self.demand, self.settings, key.namespace, key.name, self.clock()
+        )
         if world is None:
             self.telemetry.gone(key)
             self._quiet.pop(key, None)

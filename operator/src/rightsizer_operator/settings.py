@@ -17,6 +17,7 @@ Object = dict[str, Any]
 STRICT = pydantic.ConfigDict(extra="forbid", alias_generator=to_camel)
 Port = Annotated[int, pydantic.Field(ge=0, le=65535)]
 Count = Annotated[int, pydantic.Field(ge=1)]
+LabelName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 Price = Annotated[str, pydantic.Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]
 
 
@@ -68,6 +69,26 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusEndpoint:
+    """Where the peak demand is read: operator configuration, so that no tenant can point a request elsewhere."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+    url: Annotated[
+        str, pydantic.Field(pattern=r"^https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/]*)?$", max_length=512)
+    ]
+    """Without user, query and fragment, e.g. http://prometheus.monitoring:9090."""
+    bearer_token_file: str = ""
+    """File with a bearer token, read anew for every question; empty: none is sent."""
+    ca_file: str = ""
+    """PEM file of the authorities that are trusted; empty: those of the image."""
+    namespace_label: LabelName = "namespace"
+    pod_label: LabelName = "pod"
+    timeout_s: Annotated[int, pydantic.Field(ge=1, le=120)] = 15
+    every_s: Annotated[int, pydantic.Field(ge=60)] = 900
+    """How long an answer is kept: drift is noticed so late at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Operator configuration; every field is a chart value. Times in seconds."""
 
@@ -82,6 +103,8 @@ class Settings:
     """Accelerators for estimates, laid over the package's table."""
     engine_images: dict[str, str] = field(default_factory=dict)
     """Image by engine kind (VLLM, TensorRTLLM) for candidates whose engine is not the baseline's."""
+    prometheus: PrometheusEndpoint | None = None
+    """None: a workload whose demand is in Prometheus cannot be accepted."""
     read_only: bool = False
     """Kill switch: no new write to a target; a needed way back is still taken."""
     void_retries: int = 2

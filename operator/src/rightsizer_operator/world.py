@@ -11,7 +11,7 @@ from typing import Any
 from rightsizer_operator.actions import Action
 from rightsizer_operator.resource.run import RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import InferenceDeploymentStatus
+from rightsizer_operator.resource.status import InferenceDeploymentStatus, PeakReading
 from rightsizer_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -52,6 +52,14 @@ class Rival:
     created: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why the peak demand could not be read from Prometheus: reason, and a message with the remedy."""
+
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     now: datetime.datetime
@@ -73,6 +81,9 @@ class World:
     accelerators_used: dict[str, int] = field(default_factory=dict)
     """Requested accelerators of the resource by node name, over all pods that are not finished; those that no node has
     yet count under the empty name. At most 10 seconds old."""
+    peak: PeakReading | Unread | None = None
+    """The peak demand as Prometheus has it now; None where nobody asks for it. As old as the operator's settings
+    allow."""
     run: OptimizationRun | None = None
     """The run that status.runRef or the fingerprint names."""
     run_names: tuple[tuple[str, str, str], ...] = ()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rightsizer_cli.page import charts
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, table
-from rightsizer_cli.result import Api, ArtefactResult, Figure, Repeat, Result
+from rightsizer_cli.result import Api, ArtefactResult, Figure, Peak, Repeat, Result
 from rightsizer_cli.tables import load, number, price, stated, taught
 
 # --- money
@@ -133,11 +133,20 @@ def provenance(result: Result) -> Markup:
     facts: list[tuple[str, Child]] = [
         ("targets", f"p{targets.percentile}: {limits}"),
         ("workload", f"{lengths}, peak {load(targets)}"),
+        ("peak read from", _peak(targets.peak)),
         *(("image", tag("code", image)) for image in versions.images),
         ("question set", _digest(versions.question_set_sha256)),
         *((f"artefact {made.recipe}", _artefact(made)) for made in versions.artefacts),
     ]
     return section("What it rests on", _facts(facts), *_again(result.repeat))
+
+
+def _peak(read: Peak | None) -> Markup | None:
+    if read is None:
+        return None
+    covered = f", data for {number(read.coverage_percent)} % of them" if read.coverage_percent is not None else ""
+    mean = f"highest mean over {read.average_minutes} minutes of {read.window_hours} h"
+    return joined(f"Prometheus at {read.read_at}: {mean}{covered}", tag("pre", read.query))
 
 
 def _digest(sha256: str) -> Markup | None:

@@ -26,9 +26,12 @@ from rightsizer_operator.cluster.port import (
     Refused,
     listed,
 )
+from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.manifests import labels
+from rightsizer_operator.resource.status import PeakReading
 from rightsizer_operator.settings import Settings
-from rightsizer_operator.world import InferenceDeployment, OptimizationRun, Rival, World
+from rightsizer_operator.sizing.demand import usable
+from rightsizer_operator.world import InferenceDeployment, OptimizationRun, Rival, Unread, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Runs:
 async def observe(
     cluster: Cluster,
     capacity: CapacityReader,
+    demand: DemandReader,
     settings: Settings,
     namespace: str,
     name: str,
@@ -55,7 +59,8 @@ async def observe(
     if infdep.spec is None:
         return World(now=now, settings=settings, infdep=infdep)
     try:
-        return await _around(cluster, capacity, World(now=now, settings=settings, infdep=infdep))
+        world = await _around(cluster, capacity, World(now=now, settings=settings, infdep=infdep))
+        return replace(world, peak=await _peak(demand, world))
     except ExceptionGroup as group:  # reads ran side by side; the first failure speaks for all
         raise group.exceptions[0] from group
 
@@ -105,6 +110,19 @@ async def _within(cluster: Cluster, world: World) -> World:
         jobs=own_jobs,
         job_pods=tuple(pod for pod in job_pods if _owned_by_any(pod, own_jobs)),
     )
+
+
+async def _peak(demand: DemandReader, world: World) -> PeakReading | Unread | None:
+    """Asked where a search is to be planned, and of a finished one, which a drift of the demand overtakes."""
+    spec, run = world.infdep.spec, world.run
+    if spec is None or spec.workload.prometheus is None or world.target is None:
+        return None
+    asked = spec.workload.prometheus
+    going_on = run is not None and run.status.phase != "Superseded" and not run.status.finished_at
+    if going_on and run is not None and usable(run.spec.peak, asked) is not None:
+        return None
+    question = demand.question(world.infdep.namespace, spec.target_ref.name, asked.window_hours, asked.average_minutes)
+    return await demand.read(question, world.now)
 
 
 async def _rivals(cluster: Cluster, infdep: InferenceDeployment, target_name: str) -> tuple[Rival, ...]:

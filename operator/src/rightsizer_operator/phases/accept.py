@@ -6,17 +6,18 @@ Called by ``advance``. The checks run in order and the first problem is told; no
 
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rightsizer_jobs import stats
 from rightsizer_operator.manifests import baseline as baselines
-from rightsizer_operator.phases import estimates
+from rightsizer_operator.phases import demand, estimates
 from rightsizer_operator.resource import reasons
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Baseline
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
+from rightsizer_operator.resource.status import PeakReading
 from rightsizer_operator.sizing import budget, cost, workload
-from rightsizer_operator.world import Object, World
+from rightsizer_operator.world import Object, Unread, World
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 FASTEST_TOKEN_MS = 0.1
@@ -26,6 +27,8 @@ INPUT_PROBLEMS = (
     reasons.CLAIM_NOT_FOUND, reasons.CLAIM_UNUSABLE, reasons.BUDGET_TOO_SMALL, reasons.SLO_UNREACHABLE,
     reasons.DEMAND_ZERO, reasons.CONTAINER_AMBIGUOUS, reasons.MODEL_ARCHITECTURE_UNKNOWN,
     reasons.ACCELERATOR_NOT_ESTIMABLE, reasons.ACCELERATOR_TYPE_UNKNOWN,
+    reasons.PROMETHEUS_NOT_CONFIGURED,
+    reasons.PROMETHEUS_UNREACHABLE, reasons.DEMAND_UNKNOWN,
 )  # fmt: skip
 """Problems of a search that are none of a rewrite which has begun: its run knows its container, too."""
 
@@ -47,19 +50,28 @@ class Accepted:
     baseline: Baseline
     accelerator_type: str
     gpu_hourly: str | None
+    peak: PeakReading | None = None
+    """Where the demand was read; None where it was stated."""
     notes: tuple[Problem, ...] = ()
 
 
 def accept(world: World) -> Accepted | Problem:
     """The accepted inputs, or the first problem."""
-    for check in CHECKS:
-        if check in NEEDED_TO_MEASURE and world.infdep.spec is not None and _rapid(world.infdep.spec):
+    for check in TARGET_CHECKS:
+        problem = check(world)
+        if problem is not None:
+            return problem
+    found = demand.settled(world, _spec(world))
+    if isinstance(found, Unread):
+        return Problem(found.reason, found.message)
+    world = replace(world, infdep=replace(world.infdep, spec=found.spec))
+    for check in INPUT_CHECKS:
+        if check in NEEDED_TO_MEASURE and _rapid(found.spec):
             continue
         problem = check(world)
         if problem is not None:
             return problem
-    spec, target = world.infdep.spec, world.target
-    assert spec is not None
+    spec, target = found.spec, world.target
     assert target is not None
     try:
         snapshot = baselines.snapshot(target, spec, world.scalers)
@@ -73,7 +85,7 @@ def accept(world: World) -> Accepted | Problem:
     notes = (_nodes_note(world), _price_note(spec, type_, price), type_note, _margin_note(spec))
     return Accepted(
         spec=spec, target=target, baseline=snapshot, accelerator_type=type_, gpu_hourly=price,
-        notes=tuple(note for note in notes if note is not None),
+        peak=found.peak, notes=tuple(note for note in notes if note is not None),
     )  # fmt: skip
 
 
@@ -88,8 +100,8 @@ def while_rewriting(world: World, problem: Problem) -> Accepted | None:
         return None
     price = cost.price_of(spec, run.spec.accelerator_type, world.settings.prices)
     return Accepted(
-        spec=spec, target=target, baseline=run.spec.baseline, accelerator_type=run.spec.accelerator_type,
-        gpu_hourly=price, notes=(problem,),
+        spec=demand.as_in(run, spec), target=target, baseline=run.spec.baseline,
+        accelerator_type=run.spec.accelerator_type, gpu_hourly=price, peak=run.spec.peak, notes=(problem,),
     )  # fmt: skip
 
 
@@ -205,17 +217,10 @@ def _available(world: World) -> Problem | None:
     )
 
 
-CHECKS: tuple[Callable[[World], Problem | None], ...] = (
-    _spec_parsed,
-    _target_exists,
-    _target_unclaimed,
-    _target_unowned,
-    _demand,
-    _slo,
-    _claim,
-    _available,
-)
-"""In order: what cannot be read, then what cannot be worked on, then what may heal."""
+Check = Callable[[World], Problem | None]
+TARGET_CHECKS: tuple[Check, ...] = (_spec_parsed, _target_exists, _target_unclaimed, _target_unowned)
+INPUT_CHECKS: tuple[Check, ...] = (_demand, _slo, _claim, _available)
+"""In order: what cannot be read, then what cannot be worked on, then, with the demand known, what may heal."""
 NEEDED_TO_MEASURE = (_claim, _available)
 """Strategy Rapid starts nothing, so it needs neither the volume nor a replica that serves."""
 

@@ -83,6 +83,7 @@ def run_spec(infdep: InferenceDeployment, accepted: Accepted, settings: Settings
         accepted=accepted.spec,
         accelerator_type=accepted.accelerator_type,
         gpu_hourly=accepted.gpu_hourly,
+        peak=accepted.peak,
         baseline=accepted.baseline,
         candidates=candidates(accepted, settings),
     )

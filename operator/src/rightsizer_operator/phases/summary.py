@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rightsizer_operator.actions import Action, EmitEvent
-from rightsizer_operator.phases import gate
+from rightsizer_operator.phases import demand, gate
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.allowance import settled
 from rightsizer_operator.phases.choose import proof_of
@@ -55,6 +55,7 @@ def step(world: World, told: Told) -> Step:
         activity=told.activity[:1024],
         conditions=merged(world.infdep.status.conditions, conditions, world.now),
         demand=told.demand,
+        peak=demand.known(world),
         current=told.current,
         proposal=told.proposal,
         run_ref=RunRef(name=told.run) if told.run else None,
@@ -81,7 +82,8 @@ def accepted_conditions(world: World, accepted: Accepted) -> tuple[Condition, ..
         f"{baseline.replicas} replicas of {baseline.engine} with {baseline.serving.accelerators} "
         f"{accepted.spec.accelerator.resource} each were accepted as the target"
     )
-    message = ". ".join([text, *(note.message for note in notes)])
+    read = [demand.words(accepted.peak)] if accepted.peak is not None else []
+    message = ". ".join([text, *read, *(note.message for note in notes)])
     return (
         condition("Ready", "True", reasons.ACCEPTED, message),
         condition("Stalled", "False", reasons.NOT_STALLED),

@@ -4,10 +4,11 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rightsizer_jobs.contract import CompressReport
 from rightsizer_operator.manifests import artefacts
+from rightsizer_operator.phases import demand
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.observe import moment
 from rightsizer_operator.resource.run import Artefact, Candidate, RunStatus, TrialRecord
@@ -133,6 +134,8 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
     found = artefacts_of(world, run, status)
     failed = {one.name: one.reason for one in found if one.state == "Failed"}
     load = workload.resolved(accepted.spec.workload, verdicts.trace_facts(status.trials))
+    if accepted.peak is not None:
+        load = replace(load, source=demand.source(accepted.peak))
     basis = Basis(accepted.spec, accepted.gpu_hourly, load)
     standings = verdicts.standings(
         run.spec, status.derived, status.trials, void_retries=world.settings.void_retries, failed_artefacts=failed

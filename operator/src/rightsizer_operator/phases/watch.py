@@ -35,9 +35,23 @@ def outdated(world: World, run: OptimizationRun, accepted: Accepted) -> tuple[st
     if not rolled(run.status.rollout) and not state.serving_is_proposal and _template_changed(run, accepted):
         return reasons.TARGET_CHANGED, "the target's pod template was changed by somebody else"
     now = fingerprint.inputs_fingerprint(accepted.spec, run.spec.baseline, run.spec.accelerator_type)
+    if now != run.spec.fingerprint and _drifted(run, accepted):
+        return reasons.DEMAND_DRIFTED, _drift_words(run, accepted)
     if now != run.spec.fingerprint:
         return reasons.SUPERSEDED, "the inputs changed"
     return None
+
+
+def _drifted(run: OptimizationRun, accepted: Accepted) -> bool:
+    known, now = run.spec.peak, accepted.peak
+    return known is not None and now is not None and known.rate_rps != now.rate_rps
+
+
+def _drift_words(run: OptimizationRun, accepted: Accepted) -> str:
+    known, now = run.spec.peak, accepted.peak
+    assert known is not None
+    assert now is not None
+    return f"the peak demand is {now.rate_rps} requests/s now, the search was made for {known.rate_rps}"
 
 
 def with_live_scaler(world: World, run: OptimizationRun) -> OptimizationRun:

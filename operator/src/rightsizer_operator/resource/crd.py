@@ -6,6 +6,7 @@ beyond its schema (names, printer columns, selectable fields) is the table ``KIN
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,16 +196,27 @@ def definition(kind: Kind) -> dict[str, Any]:
 
 
 class _Compact(yaml.SafeDumper):
-    """A mapping of plain values stands in one line: a field is read at a glance, and a CRD has a sixth fewer bytes."""
+    """Mappings and lists of plain values stand in one line: a field is read at a glance, and a CRD has a fifth fewer
+    bytes.
+    """
+
+
+def _plain(values: Iterable[object]) -> bool:
+    return not any(isinstance(value, dict | list) for value in values)
 
 
 def _mapping(dumper: _Compact, mapping: dict[str, Any]) -> yaml.MappingNode:
     # The metadata stays in lines of its own: the chart puts an annotation beneath.
-    plain = mapping.keys() - {"name"} and not any(isinstance(value, dict | list) for value in mapping.values())
-    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping.items(), flow_style=bool(plain))
+    in_line = bool(mapping.keys() - {"name"}) and _plain(mapping.values())
+    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping.items(), flow_style=in_line)
+
+
+def _list(dumper: _Compact, values: list[Any]) -> yaml.SequenceNode:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=_plain(values))
 
 
 _Compact.add_representer(dict, _mapping)
+_Compact.add_representer(list, _list)
 
 
 def files() -> dict[str, str]:

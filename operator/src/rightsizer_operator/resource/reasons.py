@@ -181,6 +181,24 @@ DEMAND_ZERO = _reason(
     "The demand is zero: any size would do and none can be proven.",
     "Set the named field of spec.workload to the peak demand, or scale the target to zero yourself.",
 )
+PROMETHEUS_NOT_CONFIGURED = _reason(
+    _INPUT,
+    "PrometheusNotConfigured",
+    "The demand is to be read from Prometheus, and the operator's configuration names none.",
+    "Have prometheus.url set in the operator's chart, or state the demand in spec.workload.static.requestRate.",
+)
+PROMETHEUS_UNREACHABLE = _reason(
+    _INPUT,
+    "PrometheusUnreachable",
+    "The operator's Prometheus gave no answer that can be used.",
+    "It is tried again every minute; look at the operator's log, the network policy and the chart's prometheus values.",
+)
+DEMAND_UNKNOWN = _reason(
+    _INPUT,
+    "DemandUnknown",
+    "Prometheus has no figure for the target's requests in the window.",
+    "Have the engine's metrics scraped with the labels of namespace and pod, or state the demand.",
+)
 SLO_UNREACHABLE = _reason(
     _INPUT,
     "SLOUnreachable",
@@ -279,6 +297,9 @@ BASELINE_FAILED = _reason(
     "See the trial's reason and log in the OptimizationRun; then set a new spec.search.rerun.",
 )
 SUPERSEDED = _reason(_SEARCH, "Superseded", "The inputs changed: a newer run takes its place.")
+DEMAND_DRIFTED = _reason(
+    _SEARCH, "DemandDrifted", "The peak demand is no longer the one that the search was made for: a new search starts."
+)
 JOB_REFUSED = _reason(
     _SEARCH,
     "JobRefused",

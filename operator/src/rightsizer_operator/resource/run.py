@@ -13,7 +13,7 @@ from rightsizer_operator.resource.base import Flag, Quantity, Resource, Sentence
 from rightsizer_operator.resource.conditions import Condition
 from rightsizer_operator.resource.rules import Rule, Unique
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration, Latencies
+from rightsizer_operator.resource.status import Configuration, Latencies, PeakReading
 
 Short = Annotated[str, Field(max_length=63)]
 Words = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=256)]
@@ -148,6 +148,11 @@ class RunSpec(Resource):
     accelerator_type: Short = Field(default="", description="Accelerator product; empty: unknown.")
     gpu_hourly: Quantity | None = Field(
         default=None, description="Price of one accelerator hour; absent: no price known."
+    )
+    peak: PeakReading | None = Field(
+        default=None,
+        description="The peak demand as it was read, where the workload asks Prometheus for it: `accepted` then states "
+        "it as a static workload.",
     )
     baseline: Baseline = Field(description="The target as found.")
     candidates: Annotated[tuple[Candidate, ...], Field(max_length=64), Unique("id")] = Field(

@@ -67,6 +67,19 @@ class Demand(Resource):
     )
 
 
+class PeakReading(Resource):
+    """The peak demand as it was read from Prometheus."""
+
+    rate_rps: Quantity = Field(description="Highest mean rate in the window, requests a second over all replicas.")
+    window_hours: Whole = Field(ge=1, description="Length of the window, hours.")
+    average_minutes: Whole = Field(ge=1, description="Minutes over which each rate is a mean.")
+    query: Annotated[str, Field(max_length=1024)] = Field(description="The PromQL query.")
+    read_at: Annotated[str, Field(max_length=32)] = Field(description="When it was read; the window's end.")
+    coverage_percent: Quantity | None = Field(
+        default=None, description="Share of the window for which Prometheus has data, percent."
+    )
+
+
 class Proposal(Resource):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", max_length=12)] = Field(
         description="Identity of the proposal; write it to spec.updatePolicy.approvedProposal to approve."
@@ -97,6 +110,9 @@ class InferenceDeploymentStatus(Resource):
         default=(), description="The truth."
     )
     demand: Demand | None = Field(default=None, description="The workload in figures.")
+    peak: PeakReading | None = Field(
+        default=None, description="The peak demand that the figures speak of, where it was read from Prometheus."
+    )
     current: Configuration | None = Field(default=None, description="What serves now.")
     proposal: Proposal | None = Field(default=None, description="What is proposed.")
     run_ref: RunRef | None = Field(default=None, description="The run this status rests on.")

@@ -10,7 +10,7 @@ from pydantic import Field
 from rightsizer_operator.resource.base import Positive, RelativePath, Resource, Sha256, Whole
 from rightsizer_operator.resource.rules import Rule, Unique
 
-KINDS = ("static", "trace")
+KINDS = ("static", "trace", "prometheus")
 """The fields of a workload of which exactly one is set."""
 
 SPREAD_TENTHS = 38
@@ -130,10 +130,31 @@ class TraceWorkload(Resource):
     )
 
 
+class PrometheusWorkload(Lengths):
+    window_hours: Whole = Field(
+        default=168, ge=1, le=2160, description="How far back the peak is looked for, in hours; 168 is a week."
+    )
+    average_minutes: Whole = Field(
+        default=5, ge=1, le=60, description="The peak is the highest mean rate over so many minutes."
+    )
+    drift_percent: Whole = Field(
+        default=25,
+        ge=5,
+        le=1000,
+        description="A peak that differs by more, in percent, from the one that a finished search was made for starts "
+        "a new search.",
+    )
+
+
 class WorkloadSpec(Resource):
     static: StaticWorkload | None = Field(default=None, description="Stated lengths, arrivals and peak rate.")
     trace: TraceWorkload | None = Field(
         default=None, description="Recorded requests, replayed with their lengths and bursts, scaled in time."
+    )
+    prometheus: PrometheusWorkload | None = Field(
+        default=None,
+        description="Stated lengths and arrivals; the peak rate is read from the engine's own counters in the "
+        "Prometheus that the operator is configured with, for the pods of the target.",
     )
     api: Literal["Completions", "Chat"] = Field(
         default="Completions",

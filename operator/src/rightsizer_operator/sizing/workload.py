@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from rightsizer_jobs.workload import Bin, Histogram, Length, Lognormal, TraceFacts, mean_of, quantile_of
 from rightsizer_operator.resource.base import number
-from rightsizer_operator.resource.workload import LengthBin, Lengths, StaticWorkload, TraceWorkload, WorkloadSpec
+from rightsizer_operator.resource.workload import (
+    LengthBin,
+    Lengths,
+    StaticWorkload,
+    TraceWorkload,
+    WorkloadSpec,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +128,10 @@ def _length(tokens: int | None, p95: int | None, histogram: tuple[LengthBin, ...
         return Histogram(bins=tuple(Bin(tokens=one.tokens, weight=one.weight) for one in histogram))
     assert tokens is not None
     return tokens if p95 is None or p95 == tokens else Lognormal(mean=tokens, at_percentile=p95)
+
+
+def stated_at(load: WorkloadSpec, rate_rps: str) -> WorkloadSpec:
+    """A workload that asks Prometheus, as a static one at the rate that was read."""
+    names = [name for name in StaticWorkload.model_fields if name != "request_rate"]
+    lengths = {name: getattr(load.prometheus, name) for name in names}
+    return load.model_copy(update={"static": StaticWorkload(**lengths, request_rate=rate_rps), "prometheus": None})

@@ -85,7 +85,16 @@ def question(
     gpu_hourly: str | None,
     efficiencies: dict[str, Efficiencies] | None = None,
 ) -> Question:
-    """The question an InferenceDeployment asks; raises NotEstimable where nobody knows its lengths yet."""
+    """The question an InferenceDeployment asks.
+
+    Raises NotEstimable where nobody knows its lengths or its demand: those of a trace, or a demand in Prometheus.
+    """
+    if spec.workload.prometheus is not None:
+        raise NotEstimable(
+            "spec.workload.prometheus",
+            "the demand is in Prometheus, which is not asked offline",
+            "Give the peak in spec.workload.static.requestRate instead, for this plan.",
+        )
     slo, load, search = verdicts.slo_of(spec.slo), workload.resolved(spec.workload), spec.search
     if not (load.known and load.input_tokens and load.output_tokens):
         raise NotEstimable(
