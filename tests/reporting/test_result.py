@@ -303,3 +303,20 @@ def test_another_window_is_a_changed_spec(infdep: Object, run: Object) -> None:
     read_from_prometheus(infdep, run)
     infdep["spec"]["workload"]["prometheus"]["windowHours"] = 24
     assert [note for note in assembled(infdep, run).notes if "has changed" in note]
+
+
+def test_how_busy_a_replica_was_is_told_and_what_was_not_measured_says_why(infdep: Object, run: Object) -> None:
+    run["status"]["current"]["use"] = {
+        "atRps": "1.4", "running": "12.3", "kvCachePercent": "42", "gpuNotMeasured": "<no> pynvml",
+    }  # fmt: skip
+    found = assembled(infdep, run)
+    assert found.before is not None and found.before.use is not None
+    assert found.before.use.running is not None
+    assert (found.before.use.running.value, found.before.use.running.evidence) == (12.3, "Measured")
+    assert found.before.use.gpu_percent is None
+    told = chr(10).join(tables.report(found))
+    assert "12.3 Measured at 1.40/s" in told
+    assert "not measured (<no> pynvml)" in told
+    assert "&lt;no&gt; pynvml" in document.page(found)
+    run["status"]["current"]["use"].update(gpuPercent="87", gpuNotMeasured="")
+    assert "87.0 % Measured at 1.40/s" in chr(10).join(tables.report(assembled(infdep, run)))

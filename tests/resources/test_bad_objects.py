@@ -79,8 +79,6 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("a gap longer than the whole", "slo", {"itlMs": 900, "e2eMs": 800}, "lower it or raise e2eMs"),
     ("a percentile of 100", "slo.percentile", 100, "should be less than or equal to 99"),
     ("an unknown interface", "workload.api", "Responses", 'supported values: "Completions", "Chat"'),
-    ("no demand", "workload", {}, "set exactly one of static, trace"),
-    ("two demands", "workload", {"static": STATIC, "trace": TRACE}, "set exactly one of static, trace"),
     ("no demand", "workload", {}, "set exactly one of static, trace, prometheus"),
     ("two demands", "workload", {"static": STATIC, "trace": TRACE}, "set exactly one of static, trace, prometheus"),
     (

@@ -96,6 +96,20 @@ class Decision(Document):
     verified: str = ""
 
 
+class Use(Document):
+    """How busy one replica was at a rate: means over a probe. A figure that is absent was not measured."""
+
+    at_rps: float
+    running: Figure | None = None
+    """Requests in the engine's running batch."""
+    waiting: Figure | None = None
+    kv_cache_percent: Figure | None = None
+    gpu_percent: Figure | None = None
+    """Share of time in which a kernel ran."""
+    gpu_not_measured: str = ""
+    """Why there is no gpu_percent."""
+
+
 class Side(Document):
     """A configuration with its size and figures: what was found, what is proposed, or what was seen in production."""
 
@@ -116,6 +130,7 @@ class Side(Document):
     """Demand over what all replicas sustain."""
     headroom_percent: Figure | None = None
     """What all replicas sustain beyond the demand, in percent of it; negative: they fall short."""
+    use: Use | None = None
     cost_per_hour: Figure | None = None
     cost_per_million_tokens: Figure | None = None
     """At the demand, all cost on output tokens."""

@@ -1,7 +1,8 @@
 """What was found, what is proposed, what was seen: configurations with their figures. Called by ``assemble``. Pure."""
 
 from rightsizer_cli.inputs import Run
-from rightsizer_cli.result import Evidence, Figure, Side
+from rightsizer_cli.result import Evidence, Figure, Side, Use
+from rightsizer_operator.resource import status
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import CandidateStatus, Serving
 from rightsizer_operator.resource.status import Configuration
@@ -56,6 +57,7 @@ def _side(found: Configuration, entry: CandidateStatus | None, serving: Serving 
         certified=certified,
         utilisation_percent=figure(found.utilisation_percent, evidence),
         headroom_percent=_signed(found.headroom_percent, evidence),
+        use=_use(found.use, evidence),
         cost_per_hour=figure(found.cost_per_hour, evidence),
         cost_per_million_tokens=figure(found.cost_per_million_tokens, evidence),
         cost_per_million_tokens_at_rate=figure(found.cost_per_million_tokens_at_rate, evidence),
@@ -64,6 +66,19 @@ def _side(found: Configuration, entry: CandidateStatus | None, serving: Serving 
 
 def figure(quantity: str | None, evidence: Evidence) -> Figure | None:
     return None if quantity is None else Figure(value=number(quantity), evidence=evidence)
+
+
+def _use(found: status.Use | None, evidence: Evidence) -> Use | None:
+    if found is None:
+        return None
+    return Use(
+        at_rps=number(found.at_rps),
+        running=figure(found.running, evidence),
+        waiting=figure(found.waiting, evidence),
+        kv_cache_percent=figure(found.kv_cache_percent, evidence),
+        gpu_percent=figure(found.gpu_percent, evidence),
+        gpu_not_measured=found.gpu_not_measured,
+    )
 
 
 def _signed(text: str | None, evidence: Evidence) -> Figure | None:

@@ -45,6 +45,20 @@ def figure(found: Figure | None, unit: str = "", written: Callable[[float], str]
     return f"{text} {found.evidence}"
 
 
+def use_figure(side: Side, name: str, unit: str = "") -> str:
+    """How busy one replica was, with the rate at which it was; a dash where that was not measured."""
+    found = getattr(side.use, name) if side.use else None
+    return f"{figure(found, unit)} at {number(side.use.at_rps)}/s" if side.use and found else "-"
+
+
+def gpu_use(side: Side) -> str:
+    """Utilisation of its GPUs, or why it was not measured."""
+    if side.use is None:
+        return "-"
+    why = f" ({visible(side.use.gpu_not_measured)})" if side.use.gpu_not_measured else ""
+    return use_figure(side, "gpu_percent", " %") if side.use.gpu_percent else f"not measured{why}"
+
+
 def figure_value(found: Figure | None) -> str:
     """The value alone; a dash where there is none."""
     return number(found.value) if found else "-"
@@ -81,6 +95,9 @@ def _side_rows(result: Result) -> list[tuple[str, Cell]]:
         *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
         ("utilisation at the demand", lambda side: figure(side.utilisation_percent, " %")),
         ("headroom above the demand", lambda side: figure(side.headroom_percent, " %")),
+        ("requests running in one replica", lambda side: use_figure(side, "running")),
+        ("KV cache in use", lambda side: use_figure(side, "kv_cache_percent", " %")),
+        ("GPU utilisation", gpu_use),
         ("cost per M tokens at the demand", lambda side: figure(side.cost_per_million_tokens, unit, price)),
         ("cost per M tokens at the rate", lambda side: figure(side.cost_per_million_tokens_at_rate, unit, price)),
     ]

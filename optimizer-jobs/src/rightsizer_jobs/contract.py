@@ -140,6 +140,9 @@ class TrialAssignment(Frozen):
         description="the endpoints may serve other traffic: count it on the engines first and send only what is "
         "missing to rate_rps, so that they carry rate_rps in all",
     )
+    accelerators: int = Field(
+        default=0, ge=0, description="NVIDIA GPUs of the engine beside this client; 0: none, or not beside it"
+    )
     records_dir: str | None = Field(default=None, description="where full records are written, as mounted")
     describe_model: bool = Field(
         default=False, description="report what config.json says of the model's size and shape, for the estimator"
@@ -206,6 +209,17 @@ class Saturation(Frozen):
     concurrency: int
 
 
+class EngineUse(Frozen):
+    """How busy one engine was over a probe: means over the window; none: the engine publishes no such figure."""
+
+    rate_rps: float
+    running: float | None = Field(default=None, description="requests in the running batch")
+    waiting: float | None = Field(default=None, description="requests in the engine's queue")
+    kv_usage: float | None = Field(default=None, description="share of the KV cache in use, 0..1")
+    gpu_percent: float | None = Field(default=None, description="share of time in which a kernel ran (NVML)")
+    gpu_unseen: str = Field(default="", max_length=120, description="why gpu_percent is none")
+
+
 class ClientHealth(Frozen):
     """Evidence that the client kept its schedule."""
 
@@ -235,6 +249,9 @@ class TrialReport(Frozen):
     saturation: Saturation | None = None
     probes: tuple[Probe, ...] = Field(default=(), max_length=12)
     capacity: Capacity | None = None
+    use: EngineUse | None = Field(
+        default=None, description="at the largest rate that held every limit, else at the last one probed"
+    )
     client: ClientHealth | None = None
     records: str | None = None
     replayed: str | None = Field(

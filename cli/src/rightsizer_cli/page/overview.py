@@ -126,6 +126,9 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
     rows += [
         ("utilisation at the demand", [_maybe(side.utilisation_percent, " %") for side in shown]),
         ("headroom above the demand", [_maybe(side.headroom_percent, " %") for side in shown]),
+        ("requests running in one replica", [_use(side, "running", "") for side in shown]),
+        ("KV cache in use", [_use(side, "kv_cache_percent", " %") for side in shown]),
+        ("GPU utilisation", [_gpu(side) for side in shown]),
         ("cost per hour", [_maybe(side.cost_per_hour, unit, price) for side in shown]),
         (
             "cost per M output tokens, at the demand",
@@ -141,6 +144,21 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
 
 def _maybe(found: Figure | None, unit: str, written: Callable[[float], str] = number) -> Markup | None:
     return figure(found, unit, written) if found else None
+
+
+def _use(side: Side, name: str, unit: str) -> Markup | None:
+    found = getattr(side.use, name) if side.use else None
+    if side.use is None or found is None:
+        return None
+    return joined(figure(found, unit), tag("span", f"at {number(side.use.at_rps)} requests/s", class_="small"))
+
+
+def _gpu(side: Side) -> Markup | None:
+    if side.use is None:
+        return None
+    if side.use.gpu_percent is not None:
+        return _use(side, "gpu_percent", " %")
+    return joined("not measured", tag("span", side.use.gpu_not_measured, class_="small"))
 
 
 def _what(side: Side) -> Markup:

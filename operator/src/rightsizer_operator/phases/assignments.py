@@ -67,6 +67,7 @@ def explore(
     spec = run.spec.accepted
     return _trial(
         run, "Explore", candidate.id, attempt,
+        accelerators=_gpus_beside(run, candidate),
         endpoints=(local_endpoint(run, candidate),),
         seed=fingerprint.seed(run.uid, "explore"),
         rates=Rates(beat=bar_rps),
@@ -81,6 +82,7 @@ def certify(run: OptimizationRun, candidate: Candidate, attempt: int, rate_rps: 
     """A fresh start and a new seed at one rate."""
     return _trial(
         run, "Certify", candidate.id, attempt,
+        accelerators=_gpus_beside(run, candidate),
         endpoints=(local_endpoint(run, candidate),),
         seed=fingerprint.seed(run.uid, "certify", candidate.id, attempt),
         rates=Rates(hold=rate_rps),
@@ -151,6 +153,7 @@ def _trial(
     endpoints: tuple[Endpoint, ...],
     seed: int,
     rates: Rates,
+    accelerators: int = 0,
     questions: QuestionSet | None = None,
     baseline_answers: Answers | None = None,
     describe_model: bool = False,
@@ -180,6 +183,7 @@ def _trial(
         # Serving pods carry the users' traffic as well: both together make the demand.
         top_up=purpose == "Verify",
         describe_model=describe_model,
+        accelerators=accelerators,
         records_dir=_on_volume(f"runs/{run.uid}/{purpose.lower()}-{subject}-{attempt}"),
     )
 
@@ -208,6 +212,13 @@ def _trace(trace: TraceWorkload, facts: TraceFacts | None) -> TraceFile:
         start_s=trace.start_seconds,
         duration_s=trace.duration_seconds,
     )
+
+
+def _gpus_beside(run: OptimizationRun, candidate: Candidate) -> int:
+    """GPUs of the engine in the same pod, whose utilisation the client may see; 0: no NVIDIA GPUs."""
+    resource = run.spec.baseline.accelerator_resource or run.spec.accepted.accelerator.resource
+    served = candidate.serving
+    return served.accelerators if served is not None and resource.startswith("nvidia.com/") else 0
 
 
 def _questions(spec: InferenceDeploymentSpec, known: Answers | None) -> QuestionSet:

@@ -9,14 +9,14 @@ import datetime
 from dataclasses import dataclass
 from typing import Literal
 
-from rightsizer_jobs.contract import Answers
+from rightsizer_jobs.contract import Answers, TrialReport
 from rightsizer_operator.actions import Manifest
 from rightsizer_operator.manifests import jobs
 from rightsizer_operator.phases import assignments, measure, observe
 from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Rollout, RunProposal, TrialRecord
-from rightsizer_operator.resource.status import Configuration
+from rightsizer_operator.resource.status import Configuration, Use
 from rightsizer_operator.sizing import figures, verdicts, workload
 from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.world import Object
@@ -68,6 +68,7 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
             "latencies": figures.latencies(probe),
             # The users' traffic and ours together.
             "latencies_at_rps": quantity(view.basis.demand_rps / _carrying(view, proposal)),
+            "use": _use(report, view, proposal),
             "evidence": "Observed",
         }
     )
@@ -102,6 +103,12 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
         settings=view.world.settings,
         spec=view.run.spec.accepted,
     )
+
+
+def _use(report: TrialReport, view: View, proposal: RunProposal) -> Use | None:
+    """How busy the new pods were, the users' traffic included: at their share of the demand."""
+    found = figures.use(report, 1)
+    return found and found.model_copy(update={"at_rps": quantity(view.basis.demand_rps / _carrying(view, proposal))})
 
 
 def _carrying(view: View, proposal: RunProposal) -> int:

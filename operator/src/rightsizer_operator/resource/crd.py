@@ -6,7 +6,6 @@ beyond its schema (names, printer columns, selectable fields) is the table ``KIN
 
 import argparse
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,23 +195,28 @@ def definition(kind: Kind) -> dict[str, Any]:
 
 
 class _Compact(yaml.SafeDumper):
-    """Mappings and lists of plain values stand in one line: a field is read at a glance, and a CRD has a fifth fewer
-    bytes.
+    """What holds plain values only, or short lists and mappings of such, stands in one line: a field is read at a
+    glance, and a CRD has a quarter fewer bytes.
     """
 
 
-def _plain(values: Iterable[object]) -> bool:
-    return not any(isinstance(value, dict | list) for value in values)
+IN_LINE = 3
+"""Levels that may stand in one line."""
+
+
+def _depth(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max((_depth(one) for one in inner), default=0)
 
 
 def _mapping(dumper: _Compact, mapping: dict[str, Any]) -> yaml.MappingNode:
     # The metadata stays in lines of its own: the chart puts an annotation beneath.
-    in_line = bool(mapping.keys() - {"name"}) and _plain(mapping.values())
+    in_line = _depth(mapping) <= IN_LINE and bool(mapping.keys() - {"name"})
     return dumper.represent_mapping("tag:yaml.org,2002:map", mapping.items(), flow_style=in_line)
 
 
 def _list(dumper: _Compact, values: list[Any]) -> yaml.SequenceNode:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=_plain(values))
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=_depth(values) <= IN_LINE)
 
 
 _Compact.add_representer(dict, _mapping)

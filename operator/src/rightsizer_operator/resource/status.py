@@ -20,6 +20,17 @@ class Latencies(Resource):
     e2e_ms: Quantity | None = Field(default=None, description="End-to-end latency, milliseconds.")
 
 
+class Use(Resource):
+    """How busy one replica was at a rate: means over a probe."""
+
+    at_rps: Quantity = Field(description="Rate of the replica, requests a second.")
+    running: Quantity | None = Field(default=None, description="Requests in the running batch.")
+    waiting: Quantity | None = Field(default=None, description="Requests in the queue.")
+    kv_cache_percent: Quantity | None = Field(default=None, description="KV cache in use, percent.")
+    gpu_percent: Quantity | None = Field(default=None, description="Time in which a kernel ran (NVML), percent.")
+    gpu_not_measured: Annotated[str, Field(max_length=128)] = Field(default="", description="Why gpuPercent is absent.")
+
+
 class Configuration(Resource):
     """A serving configuration with its size and figures."""
 
@@ -50,6 +61,7 @@ class Configuration(Resource):
         default=None,
         description="What all replicas sustain beyond the demand, in percent of it; negative: they fall short.",
     )
+    use: Use | None = Field(default=None, description="How busy one replica was, at the rate nearest to its own.")
     evidence: Evidence | None = Field(default=None, description="Evidence class of these figures.")
 
 

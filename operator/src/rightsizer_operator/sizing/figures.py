@@ -11,7 +11,7 @@ from rightsizer_jobs.contract import Probe, Slo, TrialReport
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import CandidateStatus, QualityResult
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration, Demand, Evidence, Latencies
+from rightsizer_operator.resource.status import Configuration, Demand, Evidence, Latencies, Use
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
@@ -109,7 +109,23 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
         cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
         utilisation_percent=amount(100 * basis.demand_rps / (replicas * rate) if replicas and rate > 0 else None, 1),
         headroom_percent=headroom(basis.demand_rps, replicas * rate),
+        use=use((standing.certification if standing.certified else None) or standing.report, 1),
         evidence=evidence_of(standing.report) if standing.report else None,
+    )
+
+
+def use(report: TrialReport | None, replicas: int) -> Use | None:
+    """How busy one replica was. ``replicas``: over how many the report's rate was spread."""
+    if report is None or report.use is None:
+        return None
+    found = report.use
+    return Use(
+        at_rps=quantity(found.rate_rps / replicas),
+        running=amount(found.running, 1),
+        waiting=amount(found.waiting, 1),
+        kv_cache_percent=amount(None if found.kv_usage is None else 100 * found.kv_usage, 1),
+        gpu_percent=amount(found.gpu_percent, 1),
+        gpu_not_measured=found.gpu_unseen,
     )
 
 

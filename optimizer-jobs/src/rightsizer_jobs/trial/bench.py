@@ -14,6 +14,7 @@ from rightsizer_jobs.contract import Endpoint, TrialAssignment
 from rightsizer_jobs.engines import connect
 from rightsizer_jobs.engines.beside import Seen
 from rightsizer_jobs.engines.engine import Engine
+from rightsizer_jobs.engines.nvml import Gpus
 from rightsizer_jobs.loadgen.chat import ChatBook
 from rightsizer_jobs.loadgen.crew import WorkerDied, cpus_here, processes_for, run_with
 from rightsizer_jobs.loadgen.load import Run, Send, Watch
@@ -39,6 +40,7 @@ class Bench:
     requests: Sequence
     books: tuple[PromptBook | ChatBook, ...]
     findings: Findings
+    gpus: Gpus = field(default_factory=Gpus)
     runs: int = 0
     _unwritable: bool = field(default=False, repr=False)
 
@@ -107,6 +109,15 @@ class Bench:
         while True:
             for number, engine in enumerate(self.engines):
                 samples.append(Seen(number, round(loop.time(), 3), await engine.sample()))
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    async def watched(self, seen: list[tuple[float, float]]) -> None:
+        """Read the GPUs' utilisation once a second until cancelled: (second of the loop's clock, percent)."""
+        loop = asyncio.get_running_loop()
+        while True:
+            percent = await asyncio.to_thread(self.gpus.percent)
+            if percent is not None:
+                seen.append((loop.time(), percent))
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def keep(self, step: str, records: Iterable[Record], samples: Iterable[Seen] = ()) -> None:

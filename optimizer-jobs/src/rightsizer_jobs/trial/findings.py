@@ -11,6 +11,7 @@ from rightsizer_jobs.contract import (
     Answers,
     Capacity,
     ClientHealth,
+    EngineUse,
     Metric,
     Probe,
     Saturation,
@@ -44,12 +45,14 @@ class Findings:
     saturation: Saturation | None = None
     probes: list[Probe] = field(default_factory=list)
     capacity: Capacity | None = None
+    use: EngineUse | None = None
     client: ClientHealth | None = None
     records: str | None = None
     replayed: str = ""
     """What an engine says it replays."""
     trace: TraceFacts | None = None
     model: dict[str, JsonValue] | None = None
+    use_held: bool = False
 
     @property
     def elapsed_s(self) -> float:
@@ -58,6 +61,12 @@ class Findings:
     def left_s(self) -> float:
         """Seconds until the deadline of the whole trial."""
         return self.assignment.deadlines.total_s - self.elapsed_s
+
+    def used(self, use: EngineUse, held: bool) -> None:
+        """Keep it at the largest rate that held; until one has, at the last one probed."""
+        better = held and (not self.use_held or self.use is None or use.rate_rps >= self.use.rate_rps)
+        if better or not self.use_held:
+            self.use, self.use_held = use, held
 
     def report(self, outcome: TrialOutcome, reason: str) -> TrialReport:
         assignment = self.assignment
@@ -76,6 +85,7 @@ class Findings:
             saturation=self.saturation,
             probes=tuple(self.probes),
             capacity=self.capacity and short_capacity(self.capacity),
+            use=self.use,
             client=self.client,
             records=self.records,
             replayed=self.replayed[:REPLAYED_LIMIT] or None,

@@ -14,8 +14,10 @@ from rightsizer_jobs.loadgen.health import Watchman, believe
 from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone
 from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
 from rightsizer_jobs.loadgen.order import Open
+from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
+from rightsizer_jobs.trial.use import inside, use_of
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
     limit = queue_limit(rate_rps, assignment.slo, idle, bursts)
     watch = overload_watch(rate_rps, limit, lambda: queued(samples))
     load, chunks = Open(instants, ramp_s, measured_s), rate_rps * bench.requests.mean_output_tokens
-    run, watchman = await _run(bench, load, chunks, watch, samples)
+    gpu: list[tuple[float, float]] = []
+    run, watchman = await _run(bench, load, chunks, watch, samples, gpu)
     await bench.keep(name, run.records, samples)
     if gone := engine_gone(run.live):
         await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
@@ -91,6 +94,13 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
         block_s=assignment.measurement.block_s,
         aborted=bool(run.stopped),
     )
+    use = use_of(
+        rate_rps,
+        [one.sample for one in samples if inside(run.window, one.at)],
+        [percent for at, percent in gpu if inside(run.window, at)],
+        bench.gpus.unseen,
+    )
+    bench.findings.used(use, holds(summary, assignment.slo))
     counted = [record for record in run.records if run.window.counts(record)]
     joint, chunk = joint_share(counted, assignment.slo), tokens_per_chunk(counted)
     LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
@@ -100,13 +110,20 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
 
 
 async def _run(
-    bench: Bench, load: Open, chunks_per_s: float, watch: Watch, samples: list[Seen]
+    bench: Bench,
+    load: Open,
+    chunks_per_s: float,
+    watch: Watch,
+    samples: list[Seen],
+    gpu: list[tuple[float, float]],
 ) -> tuple[Run, Watchman]:
     sampling = asyncio.create_task(bench.sampled(samples))
+    watching = asyncio.create_task(bench.watched(gpu))
     try:
         async with Watchman() as watchman:
             run = await bench.load(load, watch, chunks_per_s)
     finally:
         sampling.cancel()
+        watching.cancel()
     bench.findings.client = watchman.health(run)
     return run, watchman

@@ -8,6 +8,7 @@ import logging
 import signal
 
 from rightsizer_jobs.contract import TrialAssignment, TrialReport
+from rightsizer_jobs.engines import nvml
 from rightsizer_jobs.loadgen.prompts import ModelUnreadable, model_config
 from rightsizer_jobs.loadgen.trace_files import TraceUnreadable
 from rightsizer_jobs.stats import holds
@@ -47,8 +48,9 @@ async def run(assignment: TrialAssignment) -> TrialReport:
 async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
     """The end of the trial as a value."""
     try:
-        async with Session() as session:
+        async with Session() as session, nvml.seen(assignment.accelerators) as gpus:
             bench = Bench.set_up(assignment, session, findings)
+            bench.gpus = gpus
             if assignment.describe_model:
                 findings.model = shape(model_config(assignment.model_path))
             await steps.ready(bench)

@@ -1,0 +1,36 @@
+"""How busy the engines and their GPUs were over one probe: means over its counted window. Called by ``probing``."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from rightsizer_jobs.contract import EngineUse
+from rightsizer_jobs.engines.engine import Sample
+from rightsizer_jobs.loadgen.arrivals import NANOSECONDS
+from rightsizer_jobs.loadgen.metrics import Window, rounded
+
+
+def inside(window: Window, at_s: float) -> bool:
+    """Whether a second of the event loop's clock, which is the monotonic one, lies in the window."""
+    return window.start_ns <= at_s * NANOSECONDS < window.stop_ns
+
+
+def use_of(
+    rate_rps: float,
+    samples: Sequence[Sample],
+    gpu_percent: Sequence[float],
+    unseen: str,
+) -> EngineUse:
+    """``samples``: each of one engine at one moment. ``rate_rps``: of all engines together."""
+    gpu = _mean(gpu_percent)
+    return EngineUse(
+        rate_rps=rounded(rate_rps),
+        running=_mean([one.running for one in samples if one.running is not None]),
+        waiting=_mean([one.waiting for one in samples if one.waiting is not None]),
+        kv_usage=_mean([one.kv_usage for one in samples if one.kv_usage is not None]),
+        gpu_percent=gpu,
+        gpu_unseen="" if gpu is not None else (unseen or "no sample fell into the window")[:120],
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return rounded(fmean(values)) if values else None

@@ -1,0 +1,62 @@
+"""How busy an engine was over a probe: means over the counted window, kept at the largest rate that held."""
+
+from typing import Any
+
+from rightsizer_jobs.contract import EngineUse
+from rightsizer_jobs.engines.engine import Sample
+from rightsizer_jobs.loadgen.metrics import Window
+from rightsizer_jobs.trial.findings import Findings
+from rightsizer_jobs.trial.use import inside, use_of
+
+PATIENT = {"ttft_ms": 20_000}
+"""A limit so wide that a busy machine does not make the client void: nothing here is judged by it."""
+
+
+def test_means_are_of_what_the_engine_publishes() -> None:
+    use = use_of(4.0, [Sample(running=2.0, waiting=0.0), Sample(running=4.0, waiting=1.0), Sample()], [70.0, 90.0], "")
+    assert (use.running, use.waiting, use.kv_usage, use.gpu_percent) == (3.0, 0.5, None, 80.0)
+    assert use.gpu_unseen == ""
+
+
+def test_without_samples_nothing_is_guessed_and_the_gpus_absence_has_a_reason() -> None:
+    use = use_of(4.0, [], [], "pynvml is not installed")
+    assert (use.running, use.waiting, use.kv_usage, use.gpu_percent) == (None, None, None, None)
+    assert use.gpu_unseen == "pynvml is not installed"
+    assert use_of(4.0, [], [], "").gpu_unseen == "no sample fell into the window"
+
+
+def test_only_the_counted_window_counts() -> None:
+    window = Window(10_000_000_000, 12_000_000_000)
+    assert [inside(window, at) for at in (9.9, 10.0, 11.9, 12.0)] == [False, True, True, False]
+
+
+def test_the_largest_rate_that_held_is_kept_and_a_miss_only_until_one_has() -> None:
+    def kept(*probes: tuple[float, bool]) -> float:
+        findings = Findings(assignment=None)  # type: ignore[arg-type]
+        for rate, held in probes:
+            findings.used(EngineUse(rate_rps=rate), held)
+        assert findings.use is not None
+        return findings.use.rate_rps
+
+    assert kept((3, True), (5, False), (4, True)) == 4
+    assert kept((4, True), (3, True), (5, False)) == 4
+    assert kept((5, False), (4, False)) == 4
+    assert kept((5, False), (3, True)) == 3
+
+
+async def test_a_trial_reports_how_busy_its_engine_was(start_engine: Any, assign: Any, repeat_void: Any) -> None:
+    engine = await start_engine(slots=4)
+    report = await repeat_void(assign(engine.base_url, purpose="Certify", rate_rps=20.0, slo=PATIENT))
+    assert report.use is not None, report
+    assert report.use.rate_rps == 20
+    assert report.use.kv_usage == 0.25
+    assert 0 <= report.use.running <= 4
+    assert report.use.gpu_percent is None
+    assert report.use.gpu_unseen == "the engine has no NVIDIA GPU beside this client"
+
+
+async def test_an_engine_without_metrics_has_no_figures(start_engine: Any, assign: Any, repeat_void: Any) -> None:
+    engine = await start_engine(slots=4, publish_metrics=False)
+    report = await repeat_void(assign(engine.base_url, purpose="Certify", rate_rps=10.0, slo=PATIENT))
+    assert report.use is not None, report
+    assert (report.use.running, report.use.kv_usage) == (None, None)
