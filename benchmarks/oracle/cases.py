@@ -22,8 +22,8 @@ class Case:
     slo: Slo
 
 
-SMALL = EngineShape(weights_s=0.010, token_s=4.5e-5, context_s=6e-8, pair_s=1.2e-9)
-LARGE = EngineShape(weights_s=0.022, token_s=1.1e-4, context_s=8e-8, pair_s=2e-9, kv_blocks=12_000)
+SMALL = EngineShape(weights_s=0.008, token_s=2.8e-5, context_s=5e-8, pair_s=8e-10)
+LARGE = EngineShape(weights_s=0.014, token_s=5.5e-5, context_s=6e-8, pair_s=1.2e-9, kv_blocks=12_000)
 
 CASES = (
     Case(
@@ -48,19 +48,19 @@ CASES = (
         name="bursty",
         shape=LARGE,
         demand=Demand(Tokens(1000, 0.7, 8000), Tokens(180, 0.7, 1000), burstiness=2.0, swell=0.25),
-        slo=Slo(ttft_ms=1200, itl_ms=450),
+        slo=Slo(ttft_ms=1200, itl_ms=250),
     ),
     Case(
         name="long-outputs",
         shape=replace(SMALL, sequences=192),
         demand=Demand(Tokens(400, 0.5, 4000), Tokens(1200, 0.4, 4000)),
-        slo=Slo(ttft_ms=800, tpot_ms=25),
+        slo=Slo(ttft_ms=800, tpot_ms=16),
     ),
     Case(
         name="token-chunks",
         shape=replace(LARGE, chunk_tokens=8),
         demand=Demand(Tokens(1155, 0.8, 14_000), Tokens(211, 0.7, 1000)),
-        slo=Slo(ttft_ms=1000, itl_ms=600, e2e_ms=25_000),
+        slo=Slo(ttft_ms=1000, itl_ms=500, e2e_ms=25_000),
     ),
 )
 

@@ -67,9 +67,11 @@ class Demand:
                 wave = 1 + self.swell * math.sin(2 * math.pi * (index / self.swell_requests + phase))
             yield source.gammavariate(shape, 1 / shape) * wave
 
-    def arrivals(self, rate_rps: float, seed: int) -> Iterator[Arrival]:
-        """Without an end."""
+    def arrivals(self, rate_rps: float, seed: int, gaps_seed: int | None = None) -> Iterator[Arrival]:
+        """Without an end. ``gaps_seed``: of the gaps, where it is not that of the lengths."""
         elapsed = 0.0
-        for gap, (tokens_in, tokens_out) in zip(self.gaps(seed), self.lengths(seed), strict=False):
+        for gap, (tokens_in, tokens_out) in zip(
+            self.gaps(seed if gaps_seed is None else gaps_seed), self.lengths(seed), strict=False
+        ):
             elapsed += gap / rate_rps
             yield Arrival(elapsed, tokens_in, tokens_out)

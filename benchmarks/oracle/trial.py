@@ -38,10 +38,12 @@ def explore(
     idle, spent = _idle(case, seed, measurement)
     if missing := steps.idle_misses(idle, case.slo):
         return Explored(outcome="MissedSLO", reason=missing, engine_s=spent)
-    spent += _warm_up(case, seed, measurement)
+    answer_s = idle["e2e"] / 1000
+    spent += _warm_up(case, seed, measurement, answer_s)
     began = spent
-    saturation = _saturation(case, seed, measurement)
-    spent += measurement.saturation_s
+    seconds = search.saturation_seconds(measurement, answer_s)
+    saturation = _saturation(case, seed, measurement.saturation_concurrency, seconds)
+    spent += seconds
     margin = math.exp(-min(steps.LEAST_ERROR, measurement.target_error))
     if rate_to_beat_rps is not None and saturation * margin < rate_to_beat_rps:
         return Explored(outcome="CannotBeat", reason="saturation", engine_s=spent, saturation_rps=saturation)
@@ -53,8 +55,9 @@ def explore(
             slo=case.slo,
             measurement=measurement,
             spent_s=spent - began,
-            left_s=deadline_s - spent - 3 * idle["e2e"] / 1000,
+            left_s=deadline_s - spent - 3 * answer_s,
             rate_to_beat_rps=rate_to_beat_rps,
+            answer_s=answer_s,
         )
         step = search.decide(situation)
         if isinstance(step, search.Done):
@@ -63,8 +66,8 @@ def explore(
                 probes=tuple(probes), capacity=step.capacity,
             )  # fmt: skip
         probe, seconds = run_at(
-            case, step.rate_rps, seed=seed, ramp_s=situation.ramp_s, measured_s=step.seconds,
-            block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
+            case, step.rate_rps, seed=seed, gaps_seed=search.probe_seed(seed, len(probes) + 1),
+            ramp_s=situation.ramp_s, measured_s=step.seconds, block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
         )  # fmt: skip
         probes.append(probe)
         spent += seconds
@@ -73,22 +76,34 @@ def explore(
 def certify(case: Case, rate_rps: float, *, seed: int, measurement: Measurement) -> tuple[Probe, float]:
     """One rate held on a fresh start: the probe and the engine seconds from ready."""
     idle, spent = _idle(case, seed, measurement)
-    spent += _warm_up(case, seed, measurement)
+    answer_s = idle["e2e"] / 1000
+    spent += _warm_up(case, seed, measurement, answer_s)
     probe, seconds = run_at(
-        case, rate_rps, seed=seed, ramp_s=min(measurement.warmup_block_s, measurement.hold_s / 3),
+        case, rate_rps, seed=seed, ramp_s=search.ramp_seconds(measurement, measurement.hold_s, answer_s),
         measured_s=measurement.hold_s, block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
     )  # fmt: skip
     return probe, spent + seconds
 
 
 def run_at(
-    case: Case, rate_rps: float, *, seed: int, ramp_s: float, measured_s: float, block_s: float, idle_ttft_ms: float
+    case: Case,
+    rate_rps: float,
+    *,
+    seed: int,
+    gaps_seed: int | None = None,
+    ramp_s: float,
+    measured_s: float,
+    block_s: float,
+    idle_ttft_ms: float,
 ) -> tuple[Probe, float]:
-    """One open-loop run, watched for overload as a real one is; the probe and the seconds until its last answer."""
+    """One open-loop run, watched for overload as a real one is; the probe and the seconds until its last answer.
+
+    ``seed``: of the requests, and of their gaps where these have none of their own.
+    """
     limit = probing.queue_limit(rate_rps, case.slo, idle_ttft_ms)
     run = open_loop(
         case.shape,
-        case.demand.arrivals(rate_rps, seed),
+        case.demand.arrivals(rate_rps, seed, gaps_seed),
         ramp_s=ramp_s,
         measured_s=measured_s,
         watch=probing.overload_watch(rate_rps, limit),
@@ -105,24 +120,19 @@ def _idle(case: Case, seed: int, measurement: Measurement) -> tuple[dict[str, fl
     return dict(steps.idle_figures(records)), sum(record.exchange.chunks_ns[-1] for record in records) / 1e9
 
 
-def _warm_up(case: Case, seed: int, measurement: Measurement) -> float:
+def _warm_up(case: Case, seed: int, measurement: Measurement, answer_s: float) -> float:
     """Two blocks at least; an engine model is always warm, but two blocks may differ by their lengths."""
-    before = math.nan
+    before, block_s = math.nan, search.warm_up_seconds(measurement, answer_s)
     for number in range(measurement.warmup_max_blocks):
-        run = closed_loop(
-            case.shape, case.demand.lengths(seed + number), concurrency=steps.WARM_CONCURRENCY,
-            seconds=measurement.warmup_block_s,
-        )  # fmt: skip
+        lengths = case.demand.lengths(seed + number)
+        run = closed_loop(case.shape, lengths, concurrency=steps.WARM_CONCURRENCY, seconds=block_s)
         pace = steps.pace_ms(run.records)
         if abs(pace - before) < steps.WARM_CHANGE * max(pace, before):
-            return (number + 1) * measurement.warmup_block_s
+            return (number + 1) * block_s
         before = pace
-    return measurement.warmup_max_blocks * measurement.warmup_block_s
+    return measurement.warmup_max_blocks * block_s
 
 
-def _saturation(case: Case, seed: int, measurement: Measurement) -> float:
-    run = closed_loop(
-        case.shape, case.demand.lengths(seed), concurrency=measurement.saturation_concurrency,
-        seconds=measurement.saturation_s,
-    )  # fmt: skip
+def _saturation(case: Case, seed: int, concurrency: int, seconds: float) -> float:
+    run = closed_loop(case.shape, case.demand.lengths(seed), concurrency=concurrency, seconds=seconds)
     return output_rate(run.records, run.window) / case.demand.output_tokens.mean

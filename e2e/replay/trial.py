@@ -62,7 +62,7 @@ class VirtualTrial:
 
     def _explore(self) -> Stop:
         self._sane()
-        self.spent_s += 2 * self.assignment.measurement.warmup_block_s
+        self.spent_s += 2 * search.warm_up_seconds(self.assignment.measurement, self.findings.answer_s)
         began, saturation = self.spent_s, self._saturate()
         while True:
             situation = search.Situation(
@@ -73,25 +73,29 @@ class VirtualTrial:
                 spent_s=self.spent_s - began,
                 left_s=self.assignment.deadlines.total_s - self.spent_s,
                 rate_to_beat_rps=self.assignment.rate_to_beat_rps,
+                answer_s=self.findings.answer_s,
             )
             step = search.decide(situation)
             if isinstance(step, search.Done):
                 self.findings.capacity = step.capacity
                 return Stop(step.outcome, step.reason)
-            self.findings.probes.append(self._probe(step.rate_rps, situation.ramp_s, step.seconds))
+            seed = search.probe_seed(self.assignment.seed, len(self.findings.probes) + 1)
+            self.findings.probes.append(self._probe(step.rate_rps, situation.ramp_s, step.seconds, seed))
 
     def _hold(self) -> Stop:
         rate, measurement = self.assignment.rate_rps, self.assignment.measurement
         assert rate is not None
         self._sane()
-        held = self._probe(rate, min(measurement.warmup_block_s, measurement.hold_s / 3), measurement.hold_s)
+        ramp_s = search.ramp_seconds(measurement, measurement.hold_s, self.findings.answer_s)
+        held = self._probe(rate, ramp_s, measurement.hold_s, self.assignment.seed)
         self.findings.probes.append(held)
         outcome: TrialOutcome = "Succeeded" if holds(held, self.assignment.slo) else "MissedSLO"
         return Stop(outcome, "held" if outcome == "Succeeded" else search.missed([held], self.assignment.slo))
 
     def _saturate(self) -> Saturation:
         measurement = self.assignment.measurement
-        seconds, concurrency = measurement.saturation_s, measurement.saturation_concurrency
+        seconds = search.saturation_seconds(measurement, self.findings.answer_s)
+        concurrency = measurement.saturation_concurrency
         records = virtual.closed_loop(
             self.curve, concurrency=concurrency, tokens=self.tokens, until_ms=1000 * seconds, interval=TOKENS_A_CHUNK
         )
@@ -104,11 +108,11 @@ class VirtualTrial:
             raise Stop("CannotBeat", f"saturates at {found.rps:.3g} requests/s, below the {needed:.3g} needed to win")
         return found
 
-    def _probe(self, rate_rps: float, ramp_s: float, seconds: float) -> Probe:
+    def _probe(self, rate_rps: float, ramp_s: float, seconds: float, seed: int) -> Probe:
         """Arrivals go on until everything counted is answered, as the client's do."""
         assignment = self.assignment
         tail_s = assignment.deadlines.request_s
-        gaps = sequence(assignment.workload, assignment.seed).gaps()
+        gaps = sequence(assignment.workload, assignment.seed).gaps(seed)
         instants = [at / 1e6 for at in scaled(gaps, rate_rps, ramp_s + seconds + tail_s)]
         idle = (self.findings.idle_ms or {}).get("ttft", 1000.0)
         most = queue_limit(rate_rps, assignment.slo, idle)

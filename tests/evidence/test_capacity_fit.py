@@ -6,10 +6,21 @@ import random
 import statistics
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rightsizer_jobs.contract import Probe, Slo
 from rightsizer_jobs.loadgen.arrivals import schedule
-from rightsizer_jobs.stats import allowed_share, fit_capacity, holds, within_saturation, worst_share
+from rightsizer_jobs.posterior import PRIOR_SLOPE, PRIOR_SLOPE_SPREAD
+from rightsizer_jobs.stats import (
+    ERROR_CALIBRATION,
+    INFLATION_SECONDS,
+    allowed_share,
+    fit_capacity,
+    holds,
+    within_saturation,
+    worst_share,
+)
 
 SLO = Slo(ttft_ms=500)
 
@@ -52,29 +63,67 @@ def test_an_exact_curve_is_found(slope):
 
 def test_one_probe_leans_on_the_prior_slope_and_says_so_by_its_error():
     near, far = fit(probe(7.9, curve(7.9))), fit(probe(6.4, curve(6.4)))
-    assert near.slope == 10.0
-    assert near.rate_rps == pytest.approx(8.0, rel=0.01)
+    assert near.slope == pytest.approx(PRIOR_SLOPE, rel=0.15)
+    assert near.rate_rps == pytest.approx(8.0, rel=0.02)
     assert far.standard_error > near.standard_error
 
 
 def test_more_requests_narrow_the_error():
-    wide, narrow = fit(probe(8, 0.05, requests=500)), fit(probe(8, 0.05, requests=8000))
-    assert wide.standard_error == pytest.approx(4 * narrow.standard_error, rel=0.05)
+    wide, narrow = fit(probe(8, 0.05, requests=2000)), fit(probe(8, 0.05, requests=32_000))
+    assert wide.standard_error == pytest.approx(4 * narrow.standard_error, rel=0.2)
 
 
-def test_the_error_of_a_thousand_requests_is_what_the_formula_says():
-    expected = 1.3 / 10 * math.sqrt(20 * 0.95 / (0.05 * 1000))
-    assert fit(probe(8, 0.05, requests=1000)).standard_error == pytest.approx(expected, rel=0.01)
+def test_the_error_at_the_limit_is_what_the_formula_says():
+    shallow = math.exp(PRIOR_SLOPE_SPREAD**2)  # root mean square of 1 / slope over the prior, times its median
+    inflation = INFLATION_SECONDS * 8
+    expected = ERROR_CALIBRATION * math.sqrt(inflation * 0.95 / (0.05 * 32_000)) / PRIOR_SLOPE * shallow
+    assert fit(probe(8, 0.05, requests=32_000)).standard_error == pytest.approx(expected, rel=0.15)
 
 
 def test_blocks_that_vary_more_than_the_floor_widen_the_error():
-    assert fit(probe(8, 0.05, inflation=80)).standard_error == pytest.approx(
-        2 * fit(probe(8, 0.05)).standard_error, rel=0.01
+    found = fit(probe(4, 0.05, requests=8000, inflation=80))
+    assert found.variance_inflation == pytest.approx((6 * 20 + 3 * 80) / 9)  # four blocks against six of the floor
+    assert found.standard_error == pytest.approx(
+        math.sqrt(2) * fit(probe(4, 0.05, requests=8000)).standard_error, rel=0.15
     )
 
 
-def test_a_variance_from_too_few_blocks_is_not_believed():
-    assert fit(probe(8, 0.05, inflation=80, seconds=60)) == fit(probe(8, 0.05, seconds=60))
+def test_at_high_rates_more_requests_share_one_queue():
+    assert fit(probe(4, 0.05)).variance_inflation == 20
+    assert fit(probe(40, 0.05)).variance_inflation == 40 * INFLATION_SECONDS
+
+
+def test_blocks_that_vary_less_than_the_floor_do_not_narrow_it():
+    assert fit(probe(8, 0.05, inflation=1, seconds=3000)) == fit(probe(8, 0.05))
+
+
+def test_a_variance_from_one_block_is_not_believed():
+    assert fit(probe(8, 0.05, inflation=80, seconds=30)) == fit(probe(8, 0.05, seconds=30))
+
+
+def test_a_pass_without_violations_close_below_a_failure_says_that_the_curve_is_steep():
+    alone = fit(probe(24, 0.19, requests=1400))
+    both = fit(probe(24, 0.19, requests=1400), probe(21, 0.0, requests=5000))
+    assert both.slope > alone.slope
+    assert alone.rate_rps < both.rate_rps < 24
+
+
+@given(st.lists(st.tuples(st.floats(5, 12), st.floats(0, 1), st.integers(50, 5000)), min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_a_fit_scales_with_the_rates_and_never_leaves_what_was_probed_far_behind(seen):
+    found = fit(*(probe(rate, share, requests=count) for rate, share, count in seen))
+    twice = fit(*(probe(2 * rate, share, requests=count) for rate, share, count in seen))
+    assert twice.rate_rps == pytest.approx(2 * found.rate_rps, rel=0.5)
+    assert 0 <= found.lower_rps <= found.rate_rps
+    assert min(rate for rate, _, _ in seen) / 2.8 < found.rate_rps < 1.9 * max(rate for rate, _, _ in seen)
+
+
+@given(st.floats(0.005, 0.2), st.floats(1.05, 3))
+@settings(max_examples=40, deadline=None)
+def test_more_violations_never_mean_a_larger_capacity(share, factor):
+    fewer = fit(probe(7, 0.01), probe(8, share))
+    more = fit(probe(7, 0.01), probe(8, share * factor))
+    assert more.rate_rps <= fewer.rate_rps * 1.001
 
 
 def test_probes_that_contradict_each_other_widen_the_error():
@@ -90,8 +139,8 @@ def test_when_all_pass_the_capacity_is_at_least_the_largest_rate():
 
 def test_a_clean_pass_is_certified_no_closer_than_its_requests_could_tell():
     found = fit(probe(6, 0.0, requests=316))
-    # sqrt(20 * 0.95 / (0.05 * 316)) / 10
-    assert found.standard_error == pytest.approx(0.1097, abs=0.001)
+    expected = math.sqrt(6 * INFLATION_SECONDS * 0.95 / (0.05 * 316)) / PRIOR_SLOPE
+    assert found.standard_error == pytest.approx(expected, abs=0.001)
     assert found.lower_rps == pytest.approx(6 * math.exp(-found.standard_error))
 
 
@@ -107,11 +156,17 @@ def test_when_all_fail_the_capacity_is_at_most_the_smallest_rate_and_nothing_is_
     assert (found.rate_rps, found.lower_rps, found.bound) == (7, 0, "AtMost")
 
 
-def test_between_a_pass_and_a_failure_the_lower_bound_is_what_passed():
-    found = fit(probe(6, 0.0), probe(9, 0.9))
+def test_between_a_pass_and_a_failure_the_capacity_is_between_and_the_error_reaches_both():
+    found = fit(probe(6, 0.0, requests=20_000), probe(9, 0.9, requests=20_000))
     assert found.bound == "Between"
-    assert found.rate_rps == pytest.approx(math.sqrt(54))
-    assert found.lower_rps >= 6
+    assert 6 < found.lower_rps < found.rate_rps < 9
+    assert math.log(9 / 6) / 10 < found.standard_error < math.log(9 / 6) / 2
+
+
+def test_between_two_short_probes_close_together_the_error_is_not_just_their_distance():
+    found = fit(probe(6, 0.0, requests=200), probe(6.2, 0.9, requests=200))
+    assert found.bound == "Between"
+    assert found.standard_error > math.log(6.2 / 6)
 
 
 def test_a_pass_above_a_failure_is_no_lower_bound():
@@ -119,7 +174,8 @@ def test_a_pass_above_a_failure_is_no_lower_bound():
 
 
 def test_a_stopped_probe_caps_the_estimate():
-    assert fit(probe(6, 0.01, requests=500), probe(6.5, 0.9, aborted=True)).rate_rps == 6.5
+    assert fit(probe(6, 0.01, requests=500)).rate_rps > 6.5
+    assert fit(probe(6, 0.01, requests=500), probe(6.5, 0.9, requests=10, aborted=True)).rate_rps <= 6.5
 
 
 def test_the_worst_metric_decides_and_a_missing_one_counts_as_missed():

@@ -134,8 +134,10 @@ class FakeEngine:
         except ConnectionResetError:  # the client has left
             return response
         self.waiting += 1
-        await self.slots.acquire()
-        self.waiting -= 1
+        try:
+            await self.slots.acquire()
+        finally:
+            self.waiting -= 1
         self.running += 1
         try:
             return await self.decode(response, body, arrived)

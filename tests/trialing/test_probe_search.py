@@ -5,7 +5,18 @@ import math
 import pytest
 
 from rightsizer_jobs.contract import Measurement, Probe, Slo
-from rightsizer_jobs.trial.search import Done, Next, Situation, decide, missed
+from rightsizer_jobs.stats import fit_capacity, holds
+from rightsizer_jobs.trial.search import (
+    Done,
+    Next,
+    Situation,
+    decide,
+    missed,
+    probe_seed,
+    ramp_seconds,
+    saturation_seconds,
+    warm_up_seconds,
+)
 
 SLO = Slo(ttft_ms=500)
 MEASUREMENT = Measurement()
@@ -30,10 +41,10 @@ def test_the_first_probe_is_at_72_hundredths_of_saturation():
     assert decide(situation()) == Next(pytest.approx(7.2), 60)
 
 
-def test_after_a_clear_pass_the_rate_goes_up_by_a_third_but_not_to_saturation():
+def test_after_a_clear_pass_the_rate_goes_up_by_a_third_at_most_and_to_saturation_only_after_the_second():
     assert decide(situation(probe(5, 0.0))).rate_rps == pytest.approx(6.75)
-    assert decide(situation(probe(7.2, 0.0))).rate_rps == pytest.approx(9.72)
-    assert decide(situation(probe(9, 0.0))).rate_rps == pytest.approx(9.8)
+    assert decide(situation(probe(7.2, 0.0))).rate_rps == pytest.approx(math.sqrt(72))
+    assert decide(situation(probe(7.2, 0.0), probe(8.5, 0.0))).rate_rps == pytest.approx(9.8)
 
 
 def test_after_a_clear_failure_the_rate_goes_down():
@@ -41,13 +52,21 @@ def test_after_a_clear_failure_the_rate_goes_down():
 
 
 def test_after_an_informative_probe_the_next_is_at_the_estimate():
-    step = decide(situation(probe(7.2, 0.10)))
-    assert step.rate_rps == pytest.approx(7.2 * 0.5**0.1, rel=1e-3)
+    seen = probe(7.2, 0.10)
+    assert decide(situation(seen)).rate_rps == fit_capacity([seen], SLO, block_s=30).rate_rps
+    assert 5.8 < decide(situation(seen)).rate_rps < 7.2
 
 
-def test_between_a_pass_and_a_stopped_run_the_middle_is_next():
+def test_after_a_pass_and_a_stopped_run_the_next_is_between():
     step = decide(situation(probe(6, 0.0), probe(8, 0.9, aborted=True)))
-    assert step.rate_rps == pytest.approx(math.sqrt(48))
+    assert 6 < step.rate_rps < 8
+
+
+def test_no_probe_goes_where_the_answer_is_known():
+    """At 5 nothing missed, at 9 nearly everything: whatever a fit over so few requests says, the next is between."""
+    few = probe(5, 0.0, requests=60), probe(9, 0.59, requests=60)
+    assert 5 < decide(situation(*few)).rate_rps < 9
+    assert 5 < decide(situation(*few, probe(8, 0.5, requests=60))).rate_rps < 8
 
 
 def test_a_stopped_first_probe_is_never_repeated_at_its_rate():
@@ -55,8 +74,32 @@ def test_a_stopped_first_probe_is_never_repeated_at_its_rate():
 
 
 def test_probes_get_longer_once_the_estimate_is_near():
-    assert decide(situation(probe(7.2, 0.05))).seconds == pytest.approx(240)
-    assert decide(situation(probe(7.2, 0.05), spent_s=700.0)).seconds == pytest.approx(80)
+    assert decide(situation(probe(7.2, 0.05))).seconds == pytest.approx(350)
+    assert decide(situation(probe(7.2, 0.05), spent_s=440.0)).seconds == pytest.approx(180)
+
+
+def test_the_last_probe_takes_what_is_left_where_it_is_too_short_for_two():
+    assert decide(situation(probe(7.2, 0.05), spent_s=700.0)).seconds == pytest.approx(120)
+    assert decide(situation(probe(7.2, 0.05), spent_s=740.0)).seconds == pytest.approx(80)
+
+
+def test_steps_are_long_against_an_answer_whatever_their_setting():
+    assert situation().ramp_s == 20
+    assert situation(answer_s=15.0).ramp_s == 30
+    assert ramp_seconds(MEASUREMENT.model_copy(update={"probe_s": 20}), 20, 1.0) == pytest.approx(20 / 3)
+    assert (warm_up_seconds(MEASUREMENT, 1.0), warm_up_seconds(MEASUREMENT, 15.0)) == (20, 30)
+    assert (saturation_seconds(MEASUREMENT, 1.0), saturation_seconds(MEASUREMENT, 15.0)) == (60, 90)
+
+
+def test_every_probe_has_gaps_of_its_own_and_every_candidate_the_same_ones():
+    seeds = [probe_seed(7, number) for number in range(1, 13)]
+    assert len({*seeds, 7}) == 13
+    assert seeds == [probe_seed(7, number) for number in range(1, 13)]
+
+
+@pytest.mark.parametrize(("share", "bound"), [(0.05, True), (0.0501, False)])
+def test_a_share_of_exactly_what_is_allowed_holds(share, bound):
+    assert holds(probe(7, share), SLO) is bound
 
 
 def test_the_search_ends_at_the_wanted_error():
@@ -67,8 +110,16 @@ def test_the_search_ends_at_the_wanted_error():
 
 
 def test_the_search_ends_when_limits_hold_up_to_saturation():
-    done = decide(situation(probe(9.8, 0.0)))
+    done = decide(situation(probe(9.8, 0.0, requests=6000)))
     assert (done.outcome, done.capacity.bound, done.capacity.rate_rps) == ("Succeeded", "AtLeast", 9.8)
+    assert "bounds the capacity" in done.reason
+
+
+def test_a_short_pass_near_saturation_is_looked_at_longer_for_a_queue_may_grow_slowly():
+    step = decide(situation(probe(9.8, 0.0)))
+    assert (step.rate_rps, step.seconds) == (pytest.approx(9.8), 350)
+    done = decide(situation(probe(9.8, 0.0), spent_s=800.0))
+    assert done.capacity.standard_error > 0.05
     assert "bounds the capacity" in done.reason
 
 
@@ -91,16 +142,18 @@ def test_a_search_without_any_pass_is_missed_with_figures():
 
 
 def test_a_candidate_whose_best_case_is_too_slow_cannot_beat():
-    done = decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=9.0))
+    done = decide(situation(probe(5, 0.05, requests=1500), rate_to_beat_rps=9.0))
     assert done.outcome == "CannotBeat"
-    assert isinstance(decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=5.1)), Next)
+    assert isinstance(decide(situation(probe(5, 0.05, requests=1500), rate_to_beat_rps=5.1)), Next)
 
 
 def test_a_capacity_must_exceed_the_rate_to_beat_by_the_error_that_its_certified_rate_will_lack():
-    """5 +-3.3 % may be 5.34, of which 5.18 could be certified at the wanted 3 %."""
-    done = decide(situation(probe(5, 0.05, requests=6000), rate_to_beat_rps=5.2))
-    assert isinstance(done, Done)
-    assert done.outcome == "CannotBeat"
+    seen = probe(5, 0.05, requests=1500)
+    found = fit_capacity([seen], SLO, block_s=30)
+    best = found.rate_rps * math.exp(2 * found.standard_error)
+    assert found.standard_error > MEASUREMENT.target_error
+    for margin, kind in ((0.999, Done), (0.96, Next)):  # 3 %, the wanted error, are between
+        assert isinstance(decide(situation(seen, rate_to_beat_rps=margin * best)), kind)
 
 
 def test_a_candidate_that_passes_everything_so_far_is_not_given_up():

@@ -76,14 +76,14 @@ class Measurement(Frozen):
     warmup_block_s: float = Field(default=20, gt=0)
     warmup_max_blocks: int = Field(default=6, ge=1)
     saturation_s: float = Field(default=60, gt=0)
-    saturation_concurrency: int = Field(default=64, ge=1)
+    saturation_concurrency: int = Field(default=256, ge=1)
     probe_s: float = Field(default=60, gt=0)
     block_s: float = Field(default=30, gt=0)
     max_probes: int = Field(default=8, ge=1, le=12)
     target_error: float = Field(
         default=0.03, gt=0, lt=1, description="relative standard error of the capacity at which the search stops"
     )
-    budget_s: float = Field(default=900, gt=0, description="time for saturation and probes together")
+    budget_s: float = Field(default=840, gt=0, description="time for saturation and probes together")
     client_processes: int = Field(
         default=0, ge=0, le=64, description="processes that send; 0: as many as the load needs and the CPUs allow"
     )
@@ -195,7 +195,10 @@ class Capacity(Frozen):
     rate_rps: float = Field(ge=0)
     standard_error: float = Field(ge=0)
     lower_rps: float = Field(ge=0)
-    slope: float
+    slope: float = Field(description="dln(violation share)/dln(rate) around the capacity, as fitted")
+    variance_inflation: float = Field(
+        default=0, ge=0, description="requests that carry the information of one, as used for the error; 0: none fitted"
+    )
     bound: Literal["Fitted", "AtLeast", "AtMost", "Between"] = Field(
         default="Fitted",
         description="Fitted: probes near the limit. Otherwise none came near it: all passed (the capacity is at least "

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from rightsizer_jobs.contract import Answers, Capacity, Probe, Slo
+from rightsizer_jobs.posterior import PRIOR_SLOPE, Seen, located
 
 Settled = Literal["Pass", "Fail", "Undecided"]
 
@@ -24,17 +25,24 @@ POWER = 0.8
 """Chance with which ``questions_needed`` lets a candidate without any true drop pass."""
 
 VARIANCE_INFLATION_FLOOR = 20.0
-"""Requests near capacity are not independent: this many carry the information of one."""
+INFLATION_SECONDS = 4.0
+"""Requests near capacity are not independent, since a queue lasts: so many carry the information of one, or as many as
+arrive in so many seconds if these are more."""
 
-PRIOR_SLOPE = 10.0
-PRIOR_SLOPE_SD = 4.0
-"""Elasticity dln(violation share)/dln(rate) before any measurement."""
+INFLATION_PRIOR_BLOCKS = 6
+"""The floor counts as much as so many blocks of time when the measured inflations are averaged."""
 
-ERROR_CALIBRATION = 1.3
-"""Fitted standard errors were this much too small in simulation."""
+NEAR = 0.9
+"""Where every probe passed, those from this share of the largest rate on tell how sure its pass is."""
 
-INFORMATIVE_BLOCKS = 3
-"""A variance inflation measured over fewer blocks is not used; the floor is."""
+STOPPED_WEIGHT = 10.0
+"""A run stopped for overload says as much as so many independent requests, however short it was."""
+
+MOST_SHARE = 0.95
+"""The curve of violations is a power of the rate up to here."""
+
+ERROR_CALIBRATION = 1.1
+"""What the posterior's spread is multiplied by, so that stated errors are those found in simulation."""
 
 
 # --- quality ---
@@ -171,14 +179,17 @@ def holds(probe: Probe, slo: Slo) -> bool:
 def fit_capacity(probes: Sequence[Probe], slo: Slo, *, block_s: float) -> Capacity | None:
     """Rate at which the violation share reaches the allowed one, from all probes together; None without probes.
 
-    ``ln p = ln allowed + slope (ln rate - x)`` by weighted least squares over the informative probes. Where none is
-    informative the probes only bound the capacity, and ``bound`` says on which side.
+    ``ln p = ln allowed + slope (ln rate - x)``, the violations of a probe being binomial over its requests divided by
+    the variance inflation. All probes count: one without violations says that the rate is not far too high, and how
+    sure that is. Where all passed or all failed they only bound the capacity, and ``bound`` says on which side.
     """
     if not probes:
         return None
-    informative = [probe for probe in probes if _informative(probe, slo)]
-    fitted = _fit(informative, slo, block_s) if informative else _bracket(probes, slo)
-    return _cap(fitted, probes)
+    near = any(informative(probe, slo) for probe in probes)
+    if not near and (bound := _bound(probes, slo)) is not None:
+        return bound
+    fitted = _cap(_fit(probes, slo, block_s), probes)
+    return fitted if near else fitted.model_copy(update={"bound": "Between"})
 
 
 def within_saturation(capacity: Capacity, saturation_rps: float) -> Capacity:
@@ -190,62 +201,66 @@ def within_saturation(capacity: Capacity, saturation_rps: float) -> Capacity:
     )
 
 
-def _informative(probe: Probe, slo: Slo) -> bool:
-    """0.004 < p < 0.6 at the 95th percentile, scaled with the percentile; a stopped probe only bounds."""
+def informative(probe: Probe, slo: Slo) -> bool:
+    """Whether its share lies near the allowed one: 0.004 < p < 0.6 at the 95th percentile."""
     allowed = allowed_share(slo.percentile)
     return not probe.aborted and 0.08 * allowed < worst_share(probe, slo) < max(0.6, (1 + allowed) / 2)
 
 
-def _log_variance(probe: Probe, share: float, block_s: float) -> float:
-    """Variance of ln p: binomial, widened by what the blocks of time showed, at least by the floor."""
-    enough = probe.seconds >= INFORMATIVE_BLOCKS * block_s
-    inflation = max(VARIANCE_INFLATION_FLOOR, probe.variance_inflation if enough else 0.0)
-    return inflation * (1 - share) / (share * max(1, probe.requests))
+def inflation(probes: Sequence[Probe], slo: Slo, block_s: float) -> float:
+    """How many requests carry the information of one: the mean of what the blocks of all informative probes showed and
+    of the floor, weighted by degrees of freedom; never below the floor.
+    """
+    floor = _floor(probes)
+    total, freedom = INFLATION_PRIOR_BLOCKS * floor, INFLATION_PRIOR_BLOCKS
+    for probe in probes:
+        if informative(probe, slo) and probe.variance_inflation > 0:
+            blocks = max(1, round(probe.seconds / block_s)) - 1
+            total += blocks * probe.variance_inflation
+            freedom += blocks
+    return max(floor, total / freedom)
+
+
+def _floor(probes: Sequence[Probe]) -> float:
+    rate = sum(probe.rate_rps for probe in probes) / len(probes)
+    return max(VARIANCE_INFLATION_FLOOR, INFLATION_SECONDS * rate)
+
+
+def _seen(probe: Probe, slo: Slo, inflated: float) -> Seen:
+    """A share above the top only says that the rate is far too high; so does a run that was stopped, however short."""
+    top = _top(slo)
+    share, count = min(worst_share(probe, slo), top), max(1, probe.requests) / inflated
+    if probe.aborted:
+        share, count = top, max(count, STOPPED_WEIGHT)
+    most = top if share == top else MOST_SHARE
+    return Seen(math.log(probe.rate_rps), count * share, count * (1 - share), math.log(most))
+
+
+def _top(slo: Slo) -> float:
+    """Above this share a queue grows with the length of the probe, and its size means nothing: 0.3 at p95."""
+    allowed = allowed_share(slo.percentile)
+    return min(6 * allowed, (1 + allowed) / 2)
 
 
 def _fit(probes: Sequence[Probe], slo: Slo, block_s: float) -> Capacity:
-    shares = [worst_share(probe, slo) for probe in probes]
-    weights = [1 / _log_variance(probe, share, block_s) for probe, share in zip(probes, shares, strict=True)]
-    rates = [math.log(probe.rate_rps) for probe in probes]
-    total = sum(weights)
-    centre = sum(w * rate for w, rate in zip(weights, rates, strict=True)) / total
-    offsets = [rate - centre for rate in rates]
-    heights = [math.log(share / allowed_share(slo.percentile)) for share in shares]
-    # Centred on the weighted mean rate, level and slope are independent: two one-dimensional estimates.
-    level = sum(w * height for w, height in zip(weights, heights, strict=True)) / total
-    prior = 1 / PRIOR_SLOPE_SD**2
-    precision = prior + sum(w * u * u for w, u in zip(weights, offsets, strict=True))
-    moment = sum(w * u * height for w, u, height in zip(weights, offsets, heights, strict=True))
-    slope = max(1.0, (prior * PRIOR_SLOPE + moment) / precision)
-    shift = level / slope
-    variance = (1 / total + shift * shift / precision) / (slope * slope)
-    residuals = [height - level - slope * u for height, u in zip(heights, offsets, strict=True)]
-    error = math.sqrt(variance) * ERROR_CALIBRATION * _misfit(residuals, weights)
-    return _capacity(math.exp(centre - shift), error, slope)
+    inflated = inflation(probes, slo, block_s)
+    seen = [_seen(probe, slo, inflated) for probe in probes]
+    found = located(seen, math.log(allowed_share(slo.percentile)))
+    capacity = _capacity(math.exp(found.x), found.error * ERROR_CALIBRATION, found.slope)
+    return capacity.model_copy(update={"variance_inflation": inflated})
 
 
-def _misfit(residuals: Sequence[float], weights: Sequence[float]) -> float:
-    """Factor by which the probes scatter more than their own errors say (Birge ratio), at least 1."""
-    freedom = len(residuals) - 2
-    if freedom < 1:
-        return 1.0
-    return math.sqrt(max(1.0, sum(w * r * r for w, r in zip(weights, residuals, strict=True)) / freedom))
-
-
-def _bracket(probes: Sequence[Probe], slo: Slo) -> Capacity:
-    """No probe came near the allowed share: what passed is a lower bound, what failed an upper one."""
+def _bound(probes: Sequence[Probe], slo: Slo) -> Capacity | None:
+    """All passed, the largest rate is a lower bound; all failed, the smallest is an upper one; None: some of each."""
     failed = min((probe.rate_rps for probe in probes if not holds(probe, slo)), default=math.inf)
     passes = [probe for probe in probes if holds(probe, slo) and probe.rate_rps < failed]
     if not passes:
         return Capacity(rate_rps=failed, standard_error=1.0, lower_rps=0.0, slope=PRIOR_SLOPE, bound="AtMost")
+    if failed < math.inf:
+        return None
     top = max(passes, key=lambda probe: probe.rate_rps)
-    seen = _capacity(top.rate_rps, max(_doubt(top, slo), _resolution(passes, slo)), PRIOR_SLOPE)
-    if failed == math.inf:
-        return seen.model_copy(update={"bound": "AtLeast"})
-    # Uniform between the two on a log scale; its lower bound never falls below what the pass alone would give.
-    error = ERROR_CALIBRATION * math.log(failed / top.rate_rps) / math.sqrt(12)
-    fitted = _capacity(math.sqrt(top.rate_rps * failed), error, PRIOR_SLOPE)
-    return fitted.model_copy(update={"lower_rps": max(seen.lower_rps, fitted.lower_rps), "bound": "Between"})
+    error = max(_doubt(top, slo), _resolution([one for one in passes if one.rate_rps > NEAR * top.rate_rps], slo))
+    return _capacity(top.rate_rps, error, PRIOR_SLOPE).model_copy(update={"bound": "AtLeast"})
 
 
 def _doubt(passed: Probe, slo: Slo) -> float:
@@ -254,7 +269,7 @@ def _doubt(passed: Probe, slo: Slo) -> float:
     So few independent requests (requests / floor) show no violation, with exp(-1/2) of the likelihood at best, up to a
     share of 1 - exp(-1/2 / independent); below the allowed share there is no doubt.
     """
-    independent = max(1, passed.requests) / VARIANCE_INFLATION_FLOOR
+    independent = max(1, passed.requests) / _floor([passed])
     share = 1 - math.exp(-0.5 / independent)
     return ERROR_CALIBRATION * max(0.0, math.log(share / allowed_share(slo.percentile))) / PRIOR_SLOPE
 
@@ -265,7 +280,7 @@ def _resolution(passes: Sequence[Probe], slo: Slo) -> float:
     """
     allowed = allowed_share(slo.percentile)
     requests = max(1, sum(probe.requests for probe in passes))
-    return math.sqrt(VARIANCE_INFLATION_FLOOR * (1 - allowed) / (allowed * requests)) / PRIOR_SLOPE
+    return math.sqrt(_floor(passes) * (1 - allowed) / (allowed * requests)) / PRIOR_SLOPE
 
 
 def _cap(capacity: Capacity, probes: Sequence[Probe]) -> Capacity:

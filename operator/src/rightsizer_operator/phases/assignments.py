@@ -37,6 +37,9 @@ WARMUP_BLOCKS = 6
 BASELINE_ERROR = 0.05
 """The error at which a baseline's exploration stops, at least: only a candidate that wins is sized by its capacity, and
 that is nearly never the baseline."""
+BUDGET_PROBES = 13
+"""Lengths of a probe that a capacity search may take beside its saturation run, ramps included: 14 minutes in all by
+default."""
 QUALITY_PROBE = 100
 """Questions to new pods: enough to see weights that were read wrongly, few enough for pods that serve."""
 
@@ -228,6 +231,7 @@ def _questions(spec: InferenceDeploymentSpec, known: Answers | None) -> Question
 
 
 def measurement_of(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
+    """The steps' lengths. One clock: what is not set follows from the length of a probe."""
     hold = spec.verification_seconds if purpose == "Verify" else spec.certification_seconds
     return Measurement(
         warmup_block_s=spec.warmup_seconds,
@@ -238,8 +242,7 @@ def measurement_of(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
         block_s=verdicts.block_s(spec.probe_seconds),
         max_probes=spec.max_probes,
         target_error=spec.target_error_percent / 100,
-        # Every probe is led in by unmeasured time and may be lengthened near the boundary.
-        budget_s=max(900.0, spec.saturation_seconds + spec.max_probes * 3.0 * spec.probe_seconds),
+        budget_s=spec.saturation_seconds + BUDGET_PROBES * spec.probe_seconds,
         hold_s=hold,
     )
 

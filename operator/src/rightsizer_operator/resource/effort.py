@@ -31,7 +31,7 @@ class MeasurementSpec(Resource):
         default=60, ge=5, le=3600, description="Length of the closed-loop saturation run."
     )
     warmup_seconds: Whole = Field(default=20, ge=1, le=600, description="Length of one warm-up block.")
-    max_probes: Whole = Field(default=6, ge=1, le=12, description="Largest number of probes of one trial.")
+    max_probes: Whole = Field(default=8, ge=1, le=12, description="Largest number of probes of one trial.")
     target_error_percent: Whole = Field(
         default=3, ge=1, le=50, description="Relative standard error of the capacity at which a trial stops."
     )
@@ -42,7 +42,11 @@ class MeasurementSpec(Resource):
         default=120, ge=10, le=7200, description="Length of a verification run on the new pods."
     )
     saturation_concurrency: Whole = Field(
-        default=64, ge=1, le=4096, description="Requests in flight in the saturation run."
+        default=256,
+        ge=1,
+        le=4096,
+        description="Requests in flight in the saturation run; fewer than the engine's batch limit cap the capacity at "
+        "what so few can reach.",
     )
     ready_seconds: Whole = Field(
         default=1200, ge=10, le=14_400, description="How long an engine may take to become ready."

@@ -97,6 +97,18 @@ def parsed_report(text: str) -> TrialReport | CompressReport | None:
 
 
 @functools.lru_cache(maxsize=512)
+def _fitted(text: str, slo: Slo, block: float) -> Capacity | None:
+    """The capacity of a stored report, recomputed; never above its saturation."""
+    report = parsed_report(text)
+    if not isinstance(report, TrialReport):
+        return None
+    fitted = stats.fit_capacity(report.probes, slo, block_s=block)
+    if fitted is None or report.saturation is None:
+        return fitted
+    return stats.within_saturation(fitted, report.saturation.rps)
+
+
+@functools.lru_cache(maxsize=512)
 def _verdict(before: Answers, after: Answers, margin: float, confidence_percent: int) -> stats.QualityVerdict:
     return stats.quality_verdict(before, after, max_drop_points=margin, confidence_percent=confidence_percent)
 
@@ -244,23 +256,19 @@ class _Judge:
         measured = replace(
             start, outcome=_outcome(last.outcome), reason=last.reason, report=report_of(last), bar_rps=bar
         )
-        return self._certified(self._judged(measured))
+        return self._certified(self._judged(measured, last.report))
 
     def _without_evidence(self, start: Standing, records: Sequence[TrialRecord]) -> Standing:
         if len(records) <= self.void_retries:
             return start
         return replace(start, outcome="Void", reason=f"void {len(records)} times, last: {records[-1].reason}")
 
-    def _judged(self, standing: Standing) -> Standing:
+    def _judged(self, standing: Standing, text: str) -> Standing:
         """Quality first, then capacity, both recomputed."""
         report = standing.report
         if report is None or standing.outcome in ("EngineFailed", "EngineHung"):
             return standing
-        fitted = stats.fit_capacity(
-            report.probes, self.slo, block_s=block_s(self.run.accepted.search.measurement.probe_seconds)
-        )
-        if fitted is not None and report.saturation is not None:
-            fitted = stats.within_saturation(fitted, report.saturation.rps)
+        fitted = _fitted(text, self.slo, block_s(self.run.accepted.search.measurement.probe_seconds))
         standing = self._gated(replace(standing, capacity=fitted))
         if standing.outcome != "Succeeded":
             return standing

@@ -39,8 +39,8 @@ class Sequence(Protocol):
     def ask(self, index: int) -> Ask:
         """What request ``index`` of a run asks for."""
 
-    def gaps(self) -> Iterator[float]:
-        """Endless gaps of mean 1."""
+    def gaps(self, seed: int) -> Iterator[float]:
+        """Endless gaps of mean 1, by a seed of the run's own; a trace has only the gaps that it has."""
 
 
 def drawn(length: Length, seed: int, name: str) -> tuple[int, ...]:
@@ -57,7 +57,6 @@ class Stated:
     """Lengths and arrivals of a distribution."""
 
     workload: Workload
-    seed: int
     inputs: tuple[int, ...] = field(repr=False)
     outputs: tuple[int, ...] = field(repr=False)
 
@@ -72,10 +71,10 @@ class Stated:
     def ask(self, index: int) -> Ask:
         return Ask(self.inputs[index % len(self.inputs)], self.outputs[index % len(self.outputs)])
 
-    def gaps(self) -> Iterator[float]:
+    def gaps(self, seed: int) -> Iterator[float]:
         arrivals = self.workload.arrivals
         assert arrivals != "Trace"
-        return unit_gaps(arrivals, self.seed, self.workload.burstiness or 1.0)
+        return unit_gaps(arrivals, seed, self.workload.burstiness or 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class Replayed:
         row = self.trace.rows[number]
         return Ask(row.input_tokens, row.output_tokens, row.blocks, lap)
 
-    def gaps(self) -> Iterator[float]:
+    def gaps(self, seed: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own
         return self.trace.gaps(self.first)
 
 
@@ -107,6 +106,4 @@ def sequence(workload: Workload, seed: int, trace: Trace | None = None) -> Seque
     if trace is not None:
         return Replayed(trace, trace.first(seed))
     assert workload.input_tokens is not None and workload.output_tokens is not None
-    return Stated(
-        workload, seed, drawn(workload.input_tokens, seed, "input"), drawn(workload.output_tokens, seed, "output")
-    )
+    return Stated(workload, drawn(workload.input_tokens, seed, "input"), drawn(workload.output_tokens, seed, "output"))

@@ -76,14 +76,19 @@ class Bench:
         """A ``send`` for one run in this process."""
         return self.aim(timeout_s).sender(self.session)
 
-    async def load(self, kind: Kind, watch: Watch, chunks_per_s: float) -> Run:
+    async def load(self, kind: Kind, watch: Watch, chunks_per_s: float, timeout_s: float | None = None) -> Run:
         """One run, over as many processes as it takes; Stop(Void) when one of them dies."""
         processes = processes_for(chunks_per_s, cpus_here(), asked=self.assignment.measurement.client_processes)
         if processes > 1:
             LOG.info("%d client processes for up to %.0f chunks/s", processes, chunks_per_s)
         try:
             return await run_with(
-                self.session, self.aim(), kind, processes=processes, asked_tokens=self.asked_tokens, watch=watch
+                self.session,
+                self.aim(timeout_s),
+                kind,
+                processes=processes,
+                asked_tokens=self.asked_tokens,
+                watch=watch,
             )
         except WorkerDied as error:
             raise Stop("Void", str(error)) from error

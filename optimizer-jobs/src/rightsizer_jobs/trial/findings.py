@@ -58,6 +58,11 @@ class Findings:
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
+    @property
+    def answer_s(self) -> float:
+        """What one answer takes on the idle engine; a second where nothing was measured."""
+        return (self.idle_ms or {}).get("e2e", 1000.0) / 1000
+
     def left_s(self) -> float:
         """Seconds until the deadline of the whole trial."""
         return self.assignment.deadlines.total_s - self.elapsed_s
@@ -101,6 +106,7 @@ def short_capacity(capacity: Capacity) -> Capacity:
         standard_error=rounded(capacity.standard_error),
         lower_rps=rounded(capacity.lower_rps),
         slope=rounded(capacity.slope),
+        variance_inflation=rounded(capacity.variance_inflation),
         bound=capacity.bound,
     )
 

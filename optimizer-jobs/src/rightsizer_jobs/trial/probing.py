@@ -68,11 +68,14 @@ def overload_watch(rate_rps: float, limit: float, queued: Callable[[], float] = 
     return watch
 
 
-async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, name: str) -> Probe:
-    """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted."""
+async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, seed: int, name: str) -> Probe:
+    """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted.
+
+    ``seed``: of the gaps, where they are not a trace's.
+    """
     assignment = bench.assignment
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
-    instants = scaled(bench.requests.gaps(), rate_rps, ramp_s + measured_s + assignment.deadlines.request_s)
+    instants = scaled(bench.requests.gaps(seed), rate_rps, ramp_s + measured_s + assignment.deadlines.request_s)
     bursts = instants if assignment.workload.arrivals in ("Gamma", "Trace") else ()
     samples: list[Seen] = []
     limit = queue_limit(rate_rps, assignment.slo, idle, bursts)

@@ -82,20 +82,28 @@ async def _explore(bench: Bench) -> Stop:
             spent_s=loop.time() - began,
             left_s=findings.left_s() - _drain_s(bench),
             rate_to_beat_rps=bench.assignment.rate_to_beat_rps,
+            answer_s=findings.answer_s,
         )
         step = search.decide(situation)
         if isinstance(step, search.Done):
             findings.capacity = step.capacity
             return Stop(step.outcome, step.reason)
-        name = f"probe {len(findings.probes) + 1}"
+        number = len(findings.probes) + 1
         findings.probes.append(
-            await probe(bench, step.rate_rps, ramp_s=situation.ramp_s, measured_s=step.seconds, name=name)
+            await probe(
+                bench,
+                step.rate_rps,
+                ramp_s=situation.ramp_s,
+                measured_s=step.seconds,
+                seed=search.probe_seed(bench.assignment.seed, number),
+                name=f"probe {number}",
+            )
         )
 
 
 def _drain_s(bench: Bench) -> float:
     """What the last requests of a probe may take beyond it: three idle requests, as they slow each other down."""
-    return 3 * (bench.findings.idle_ms or {}).get("e2e", 1000.0) / 1000
+    return 3 * bench.findings.answer_s
 
 
 async def _hold(bench: Bench) -> Stop:
@@ -112,8 +120,9 @@ async def _hold(bench: Bench) -> Stop:
     held = await probe(
         bench,
         rate,
-        ramp_s=min(measurement.warmup_block_s, measurement.hold_s / 3),
+        ramp_s=search.ramp_seconds(measurement, measurement.hold_s, bench.findings.answer_s),
         measured_s=measurement.hold_s,
+        seed=assignment.seed,
         name=name,
     )
     bench.findings.probes.append(held)

@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rightsizer_jobs.contract import Capacity, Measurement, Probe, Slo, TrialOutcome
-from rightsizer_jobs.stats import fit_capacity, holds, within_saturation
+from rightsizer_jobs.stats import fit_capacity, holds, informative, within_saturation
 
 FIRST_SHARE = 0.72
 MOST_SHARE = 0.98
 STEP_DOWN = 0.6
 STEP_UP = 1.35
 COARSE_ERROR = 0.25
-"""Above this error a probe has its usual length; below, half of what is left of the budget, up to four times that."""
+"""Above this error a probe has its usual length; below, half of what is left of the budget, up to six times that."""
 
-LONGEST = 4
+LONGEST = 6
+ANSWERS_A_RAMP = 2.0
+ANSWERS_A_SATURATION = 6.0
+"""A step is at least so many answers of the idle engine long, whatever its setting: under load they take about twice
+as long, and a queue needs some of them to reach its steady state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +52,37 @@ class Situation:
     left_s: float
     """Seconds until the trial's own deadline, less what a last probe needs to end."""
     rate_to_beat_rps: float | None = None
+    answer_s: float = 0.0
+    """What one answer takes on the idle engine."""
 
     @property
     def ramp_s(self) -> float:
-        return ramp_seconds(self.measurement)
+        return ramp_seconds(self.measurement, self.measurement.probe_s, self.answer_s)
 
 
-def ramp_seconds(measurement: Measurement) -> float:
-    """Arrivals before the measured part of a probe, until the engine's queue is in its steady state."""
-    return min(measurement.warmup_block_s, measurement.probe_s / 3)
+def ramp_seconds(measurement: Measurement, measured_s: float, answer_s: float) -> float:
+    """Arrivals before the measured part of a run, until the engine's queue is in its steady state."""
+    return max(min(measurement.warmup_block_s, measured_s / 3), ANSWERS_A_RAMP * answer_s)
+
+
+def warm_up_seconds(measurement: Measurement, answer_s: float) -> float:
+    """Length of one warm-up block: some answers must end in it."""
+    return max(measurement.warmup_block_s, ANSWERS_A_RAMP * answer_s)
+
+
+def saturation_seconds(measurement: Measurement, answer_s: float) -> float:
+    """Length of the saturation run: requests that began together must have drifted apart."""
+    return max(measurement.saturation_s, ANSWERS_A_SATURATION * answer_s)
+
+
+def probe_seed(seed: int, number: int) -> int:
+    """The seed of the gaps of a trial's probe, counted from 1: the same for every candidate and at every rate, another
+    one for every probe, so that probes at nearly one rate do not repeat one and the same burst.
+    """
+    return seed + PROBE_SEED_STEP * number
+
+
+PROBE_SEED_STEP = 1_000_003
 
 
 def decide(now: Situation) -> Next | Done:
@@ -90,16 +116,21 @@ def _finished(now: Situation, capacity: Capacity) -> Done | None:
     measurement = now.measurement
     if capacity.bound == "Fitted" and capacity.standard_error < measurement.target_error:
         return _conclude(now, capacity, "the wanted error was reached")
-    if capacity.bound == "AtLeast" and capacity.rate_rps >= 0.97 * MOST_SHARE * now.saturation_rps:
+    used_up = now.spent_s + now.ramp_s + measurement.probe_s > measurement.budget_s
+    if _at_saturation(now, capacity) and (used_up or capacity.standard_error < measurement.target_error):
         return _conclude(now, capacity, "every limit holds up to the saturation rate, which bounds the capacity")
     if len(now.probes) >= measurement.max_probes:
         return _conclude(now, capacity, f"all {measurement.max_probes} probes were made")
     if now.left_s < now.ramp_s + measurement.probe_s:
         return _conclude(now, capacity, "the trial's deadline leaves no time for another probe")
-    bracketed = capacity.bound in ("Fitted", "Between")
-    if bracketed and now.spent_s + now.ramp_s + measurement.probe_s > measurement.budget_s:
+    if used_up and capacity.bound in ("Fitted", "Between"):
         return _conclude(now, capacity, "the measuring budget was used up")
     return None
+
+
+def _at_saturation(now: Situation, capacity: Capacity) -> bool:
+    """Whether every limit held at nearly the saturation rate, so that no larger one needs a look, only a longer one."""
+    return capacity.bound == "AtLeast" and capacity.rate_rps >= 0.97 * MOST_SHARE * now.saturation_rps
 
 
 def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
@@ -133,28 +164,43 @@ def _next_rate(now: Situation, capacity: Capacity) -> float:
     wanted = capacity.rate_rps
     if capacity.bound == "AtLeast":
         wanted = STEP_UP * capacity.rate_rps
+        if len(now.probes) == 1:  # most capacities lie there; a step to the saturation rate itself would be stopped
+            wanted = math.sqrt(capacity.rate_rps * now.saturation_rps)
     elif capacity.bound == "AtMost":
         wanted = STEP_DOWN * capacity.rate_rps
     wanted = min(max(wanted, STEP_DOWN * last), STEP_UP * last, MOST_SHARE * now.saturation_rps)
-    return _off_the_stopped(now, wanted)
+    return _between(now, wanted)
 
 
-def _off_the_stopped(now: Situation, wanted: float) -> float:
-    """Never again at or above a rate that was stopped for overload: the geometric middle below it instead."""
-    stopped = min((probe.rate_rps for probe in now.probes if probe.aborted), default=math.inf)
-    if wanted < 0.99 * stopped:
-        return wanted
-    passed = max(
-        (probe.rate_rps for probe in now.probes if holds(probe, now.slo) and probe.rate_rps < stopped),
-        default=STEP_DOWN * stopped,
+def _between(now: Situation, wanted: float) -> float:
+    """Never where the answer is known: at or above a rate that was clearly too high, or at or below one that clearly
+    held. The geometric middle instead.
+    """
+    clear = [probe for probe in now.probes if not informative(probe, now.slo)]
+    failed = [probe.rate_rps for probe in now.probes if not holds(probe, now.slo)]
+    too_high = min((probe.rate_rps for probe in clear if not holds(probe, now.slo)), default=math.inf)
+    held = max(
+        (probe.rate_rps for probe in clear if holds(probe, now.slo) and probe.rate_rps < min(failed, default=math.inf)),
+        default=0.0,
     )
-    return math.sqrt(passed * stopped)
+    if wanted >= 0.99 * too_high:
+        return math.sqrt(max(held, STEP_DOWN * too_high) * too_high)
+    if wanted <= held:
+        return min(math.sqrt(held * min(failed, default=STEP_UP * held)), MOST_SHARE * now.saturation_rps)
+    return wanted
 
 
 def _length(now: Situation, capacity: Capacity) -> float:
+    """The usual length far from the capacity; near it half of what is left, or all of it where the rest would be too
+    short for a further probe.
+    """
     measurement = now.measurement
     usual = measurement.probe_s
-    if capacity.bound != "Fitted" or capacity.standard_error > COARSE_ERROR:
+    known = capacity.bound in ("Fitted", "Between") or _at_saturation(now, capacity)
+    if not known or capacity.standard_error > COARSE_ERROR:
         return usual
-    half = (measurement.budget_s - now.spent_s) / 2 - now.ramp_s
-    return max(usual, min(half, LONGEST * usual, now.left_s - now.ramp_s))
+    left = min(measurement.budget_s - now.spent_s, now.left_s)
+    length = max(usual, min(left / 2 - now.ramp_s, LONGEST * usual))
+    if left - now.ramp_s - length < now.ramp_s + usual:
+        length = min(left - now.ramp_s, LONGEST * usual)
+    return max(usual, length)

@@ -19,6 +19,7 @@ from rightsizer_jobs.loadgen.records import Exchange, Record, unheard
 from rightsizer_jobs.loadgen.sequence import Ask
 from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
 from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, http_chooser
+from rightsizer_jobs.trial import search
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
 
@@ -207,8 +208,9 @@ async def warm_up(bench: Bench) -> None:
     """Load in blocks until two of them agree in time per token: compile and graph capture are then behind."""
     measurement = bench.assignment.measurement
     before: float | None = None
+    seconds = search.warm_up_seconds(measurement, bench.findings.answer_s)
     for number in range(measurement.warmup_max_blocks):
-        run = await _closed(bench, WARM_CONCURRENCY * len(bench.engines), measurement.warmup_block_s, "warm-up")
+        run = await _closed(bench, WARM_CONCURRENCY * len(bench.engines), seconds, "warm-up")
         pace = pace_ms(run.records)
         LOG.info("warm-up block %d: %.4g ms a token", number + 1, pace)
         if before is not None and abs(pace - before) < WARM_CHANGE * max(pace, before):
@@ -227,7 +229,8 @@ def pace_ms(records: Sequence[Record]) -> float:
 async def saturate(bench: Bench) -> Saturation:
     """Closed loop: the throughput no open loop can exceed. Stop(CannotBeat) when that is below the rate to beat."""
     measurement = bench.assignment.measurement
-    run = await _closed(bench, measurement.saturation_concurrency, measurement.saturation_s, "saturation")
+    seconds = search.saturation_seconds(measurement, bench.findings.answer_s)
+    run = await _closed(bench, measurement.saturation_concurrency, seconds, "saturation")
     await bench.keep("saturation", run.records)
     tokens = output_rate(run.records, run.window)
     if tokens == 0:
@@ -251,7 +254,10 @@ async def saturate(bench: Bench) -> Saturation:
 async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> Run:
     # No stream is faster than on the idle engine.
     gap_ms = (bench.findings.idle_ms or {}).get("tpot", math.inf)
-    run = await bench.load(Closed(concurrency, seconds), engine_gone, concurrency * 1000 / max(gap_ms, 0.01))
+    chunks_per_s = concurrency * 1000 / max(gap_ms, 0.01)
+    # With every place taken an answer may take longer than any user would wait: that is no failure here.
+    patience_s = seconds + bench.assignment.deadlines.request_s
+    run = await bench.load(Closed(concurrency, seconds), engine_gone, chunks_per_s, patience_s)
     await bench.check_alive(name)
     failed = [
         record.exchange.failure
