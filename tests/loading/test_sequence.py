@@ -120,4 +120,9 @@ def test_a_workload_that_is_half_stated_is_refused(fields, problem):
 def test_a_workload_of_an_older_operator_is_read_as_it_was():
     found = Workload.model_validate_json('{"input_tokens":32,"output_tokens":4,"arrivals":"Constant"}')
     assert (found.input_tokens, found.output_tokens, found.arrivals) == (32, 4, "Constant")
-    assert found.model_dump(exclude_none=True) == {"input_tokens": 32, "output_tokens": 4, "arrivals": "Constant"}
+    assert found.model_dump(exclude_none=True) == {
+        "input_tokens": 32,
+        "output_tokens": 4,
+        "arrivals": "Constant",
+        "api": "Completions",
+    }

@@ -46,7 +46,7 @@ EVERY_LENGTH = {
     "burstiness": "0.5",
 }
 WORKLOADS: dict[str, Object] = {
-    "static": {"static": {**EVERY_LENGTH, "requestRate": "5.5"}},
+    "static": {"static": {**EVERY_LENGTH, "requestRate": "5.5"}, "api": "Chat"},
     "the other lengths": {
         "static": {
             "inputTokensHistogram": [{"tokens": 9, "weight": 1}],
@@ -54,7 +54,8 @@ WORKLOADS: dict[str, Object] = {
             "outputTokensP95": 600,
             "requestRate": "5.5",
             "arrivals": "Constant",
-        }
+        },
+        "api": "Completions",
     },
     "trace": {
         "trace": {
@@ -64,10 +65,14 @@ WORKLOADS: dict[str, Object] = {
             "startSeconds": 30,
             "durationSeconds": 600,
             "timeScale": "1.5",
-        }
+        },
+        "api": "Completions",
     },
-    "prometheus": {"prometheus": {**EVERY_LENGTH, "windowHours": 24, "averageMinutes": 10, "driftPercent": 50}},
-    "a trace at a rate": {"trace": {"path": "traces/chat.csv", "startSeconds": 0, "requestRate": "5.5"}},
+    "prometheus": {
+        "prometheus": {**EVERY_LENGTH, "windowHours": 24, "averageMinutes": 10, "driftPercent": 50},
+        "api": "Completions",
+    },
+    "a trace at a rate": {"trace": {"path": "traces/chat.csv", "startSeconds": 0, "requestRate": "5.5"}, "api": "Chat"},
 }
 """Workloads that have, together, every field of every kind; no one can have them all."""
 

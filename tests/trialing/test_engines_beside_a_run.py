@@ -9,20 +9,27 @@ from rightsizer_jobs.trial.probing import overload_watch
 def test_the_queue_is_the_last_figure_of_each_engine_together():
     seen = [
         Seen(0, 1, Sample(waiting=90)),
-        Seen(1, 1, Sample(waiting=5)),
-        Seen(0, 2, Sample(waiting=7)),
-        Seen(2, 2, Sample()),
+        Seen(1, 4, Sample(waiting=5)),
+        Seen(0, 5, Sample(waiting=7)),
+        Seen(2, 5, Sample()),
     ]
     assert queued(seen) == 12
     assert queued([]) == 0
+
+
+def test_requests_left_over_from_the_run_before_are_no_queue_of_this_one():
+    seen = [Seen(0, 1, Sample(waiting=90)), Seen(0, 3.9, Sample(waiting=80))]
+    assert queued(seen) == 0
+    assert queued([*seen, Seen(0, 4, Sample(waiting=70))]) == 70
 
 
 def test_a_long_queue_in_the_engines_stops_a_run_though_our_own_requests_are_served():
     seen = []
     watch = overload_watch(4.0, 20, lambda: queued(seen))
     live = Live(sent=100, unserved=1)
+    seen.append(Seen(0, 1.0, Sample(waiting=0)))
     assert watch(live) == ""
-    seen.append(Seen(0, 1.0, Sample(waiting=21)))
+    seen.append(Seen(0, 4.0, Sample(waiting=21)))
     assert watch(live) == "overload at 4 requests/s: 21 wait in the engines, allowed 20"
 
 

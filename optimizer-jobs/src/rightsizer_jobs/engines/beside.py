@@ -22,9 +22,17 @@ class Seen:
         return {"engine": self.engine, "at": self.at, **asdict(self.sample)}
 
 
+LEFTOVER_S = 3.0
+"""For so long after a run began, an engine may still count requests that were cut at the end of the run before."""
+
+
 def queued(seen: Sequence[Seen]) -> float:
-    """Requests that wait in the engines, by the last figures of each; 0 where none tells."""
-    last = {one.engine: one.sample.waiting for one in seen}
+    """Requests that wait in the engines, by the last figures of each; 0 where none tells or the run has just begun.
+
+    ``seen`` is of one run, from its first moment.
+    """
+    settled = [one for one in seen if one.at - seen[0].at >= LEFTOVER_S]
+    last = {one.engine: one.sample.waiting for one in settled}
     return sum(waiting for waiting in last.values() if waiting is not None)
 
 
