@@ -15,7 +15,7 @@ MEMBERS := optimizer-jobs operator cli
 export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONSAFEPATH
 
-.PHONY: help setup demo demo-down test e2e check bench crds images model requirements format
+.PHONY: help setup demo demo-down test e2e e2e-replayed check bench crds images model requirements format
 help: ## List these verbs
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r verb what; do printf '  make %-14s %s\n' "$$verb" "$$what"; done
 
@@ -34,7 +34,14 @@ test: $(VENV)/.stamp ## Unit and integration tests, against a real API server; n
 
 e2e: may-run-pods $(VENV)/.stamp ## The scenarios on a full node with the real engine (root on Linux)
 	@$(BOOTSTRAP)
-	$(BIN)/pytest e2e/scenarios $(ARGS)
+	$(BIN)/pytest e2e/scenarios --ignore $(REPLAYED) $(ARGS)
+
+# Apart from the others: limits are a tenth of the recorded ones, so that a machine with other work makes its trials void.
+e2e-replayed: may-run-pods $(VENV)/.stamp ## A cluster of replayed GPUs on a full node; wants a quiet machine (root on Linux)
+	@$(BOOTSTRAP)
+	$(BIN)/pytest $(REPLAYED) $(ARGS)
+
+REPLAYED := e2e/scenarios/test_replayed_cluster.py
 
 check: $(VENV)/.stamp ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check
