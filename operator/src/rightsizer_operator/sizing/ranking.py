@@ -69,8 +69,3 @@ def ranked(
         )
 
     return tuple(plan for _, plan in sorted(plans, key=key))
-
-
-def best_gpus(plans: Sequence[Plan]) -> int | None:
-    """Accelerators of the plan to beat; None while nothing meets the targets."""
-    return plans[0].gpus if plans else None

@@ -349,8 +349,3 @@ def trace_facts(trials: Sequence[TrialRecord]) -> TraceFacts | None:
         if report is not None and report.trace is not None:
             return report.trace
     return None
-
-
-def needs_answers(candidate: Candidate, candidates: Sequence[Candidate], trials: Sequence[TrialRecord]) -> bool:
-    """Whether the candidate's trial has to ask the questions: its quality key has not been measured yet."""
-    return quality_key(candidate) not in answers_by_key(candidates, trials)
