@@ -119,7 +119,8 @@ def question(found: Configuration, demand: float) -> Question:
     )  # fmt: skip
 
 
-UNIT = tuple(itertools.accumulate(random.Random(7).expovariate(1.0) for _ in range(300)))
+CHANCE = random.Random(7)
+UNIT = tuple(itertools.accumulate(CHANCE.expovariate(1.0) for _ in range(300)))
 """Arrivals at one request a second; the same at every rate but for their speed."""
 
 
@@ -145,7 +146,9 @@ def test_a_higher_rate_never_lowers_the_tail(found: Configuration, share: float,
     step = 1000 * seconds(found, (0, 1, 900))
     for metric in ("ttft", "e2e"):
         assert after[metric] >= before[metric] * 0.98 - step
-    assert after["tpot"] >= before["tpot"] * 0.98
+    # Past saturation, prompts no longer come between the tokens of a finite run one by one but all at once.
+    if share * times <= 1:
+        assert after["tpot"] >= before["tpot"] * 0.98
 
 
 @given(configurations())
