@@ -208,7 +208,7 @@ def main() -> None:
     options.add_argument("--demo-searches", type=int, default=108, help="searches with the demo's settings")
     options.add_argument("--variations", type=int, default=2, help="variations of each shape")
     options.add_argument("--first", type=int, default=FIRST_VARIATION, help="the first variation's number")
-    options.add_argument("--truth", type=int, default=60_000, help="requests at each point of a true curve")
+    options.add_argument("--truth", type=int, default=120_000, help="requests at each point of a true curve")
     options.add_argument("--keep", type=Path, help="folder in which true curves are kept from run to run")
     options.add_argument("--workers", type=int, default=2, help="processes")
     given = options.parse_args()

@@ -6,8 +6,10 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from rightsizer_jobs.loadgen.arrivals import poisson_gaps
+from rightsizer_jobs.loadgen.sequence import STRATUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,15 @@ class Tokens:
     spread: float = 0.0
     most: int = 1_000_000
 
-    def draw(self, source: random.Random) -> int:
-        if self.spread == 0:
-            return self.mean
+    def quantiles(self) -> list[int]:
+        """As the product draws lengths: evenly spaced quantiles."""
         sigma = math.sqrt(math.log(1 + self.spread**2))
-        value = math.exp(source.gauss(math.log(self.mean) - sigma * sigma / 2, sigma))
-        return min(self.most, max(1, round(value)))
+        found: list[int] = []
+        for number in range(STRATUM):
+            normal = NormalDist().inv_cdf((number + 0.5) / STRATUM)
+            value = math.exp(math.log(self.mean) - sigma * sigma / 2 + sigma * normal)
+            found.append(min(self.most, max(1, round(value))))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,11 @@ class Demand:
     swell_requests: int = 400
 
     def lengths(self, seed: int) -> Iterator[tuple[int, int]]:
-        """Input and output tokens, request by request."""
+        """Input and output tokens, request by request, in strata as the product has them."""
         source = random.Random(seed ^ 0x5EED)
+        inputs, outputs = self.input_tokens.quantiles(), self.output_tokens.quantiles()
         while True:
-            yield self.input_tokens.draw(source), self.output_tokens.draw(source)
+            yield from zip(source.sample(inputs, STRATUM), source.sample(outputs, STRATUM), strict=True)
 
     def gaps(self, seed: int) -> Iterator[float]:
         """Gaps of mean 1."""
@@ -67,11 +73,9 @@ class Demand:
                 wave = 1 + self.swell * math.sin(2 * math.pi * (index / self.swell_requests + phase))
             yield source.gammavariate(shape, 1 / shape) * wave
 
-    def arrivals(self, rate_rps: float, seed: int, gaps_seed: int | None = None) -> Iterator[Arrival]:
-        """Without an end. ``gaps_seed``: of the gaps, where it is not that of the lengths."""
+    def arrivals(self, rate_rps: float, seed: int) -> Iterator[Arrival]:
+        """Without an end."""
         elapsed = 0.0
-        for gap, (tokens_in, tokens_out) in zip(
-            self.gaps(seed if gaps_seed is None else gaps_seed), self.lengths(seed), strict=False
-        ):
+        for gap, (tokens_in, tokens_out) in zip(self.gaps(seed), self.lengths(seed), strict=False):
             elapsed += gap / rate_rps
             yield Arrival(elapsed, tokens_in, tokens_out)

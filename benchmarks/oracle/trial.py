@@ -66,7 +66,7 @@ def explore(
                 probes=tuple(probes), capacity=step.capacity,
             )  # fmt: skip
         probe, seconds = run_at(
-            case, step.rate_rps, seed=seed, gaps_seed=search.probe_seed(seed, len(probes) + 1),
+            case, step.rate_rps, seed=search.probe_seed(seed, len(probes) + 1),
             ramp_s=situation.ramp_s, measured_s=step.seconds, block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
         )  # fmt: skip
         probes.append(probe)
@@ -90,7 +90,6 @@ def run_at(
     rate_rps: float,
     *,
     seed: int,
-    gaps_seed: int | None = None,
     ramp_s: float,
     measured_s: float,
     block_s: float,
@@ -98,12 +97,12 @@ def run_at(
 ) -> tuple[Probe, float]:
     """One open-loop run, watched for overload as a real one is; the probe and the seconds until its last answer.
 
-    ``seed``: of the requests, and of their gaps where these have none of their own.
+    ``seed``: of the requests and their gaps.
     """
     limit = probing.queue_limit(rate_rps, case.slo, idle_ttft_ms)
     run = open_loop(
         case.shape,
-        case.demand.arrivals(rate_rps, seed, gaps_seed),
+        case.demand.arrivals(rate_rps, seed),
         ramp_s=ramp_s,
         measured_s=measured_s,
         watch=probing.overload_watch(rate_rps, limit),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from benchmarks.oracle.cases import Case
 from benchmarks.oracle.engine import closed_loop, open_loop
@@ -49,8 +50,8 @@ class Truth:
         ) / 0.08
 
 
-def truth(case: Case, *, requests: int = 60_000) -> Truth:
-    """The curve around the capacity, from ``requests`` a point (fewer to find where it lies)."""
+def truth(case: Case, *, requests: int = 120_000) -> Truth:
+    """The curve around the capacity, from ``requests`` a point: fewer to find where it lies, and far from it."""
     low, high = 0.0, saturation_rps(case)
     middle = 0.7 * high
     allowed = allowed_share(case.slo.percentile)
@@ -61,7 +62,8 @@ def truth(case: Case, *, requests: int = 60_000) -> Truth:
             high = middle
         middle = (low + high) / 2
     rates = [step * middle for step in STEPS]
-    shares = [max(1e-5, share_at(case, rate, requests)) for rate in rates]
+    counts = [requests if abs(step - 1) < 0.1 else requests // 4 for step in STEPS]
+    shares = [max(1e-5, share_at(case, rate, count)) for rate, count in zip(rates, counts, strict=True)]
     return Truth(tuple(math.log(rate) for rate in rates), tuple(_rising([math.log(p) for p in shares])), allowed)
 
 
@@ -107,11 +109,14 @@ def _hopeless(live: Live) -> str:
 
 
 def _rising(values: Sequence[float]) -> list[float]:
-    """Never falling, and by a hair rising, so that it can be inverted."""
-    found: list[float] = []
+    """The nearest values that never fall (violators pooled), rising by a hair, so that they can be inverted."""
+    pools: list[list[float]] = []
     for value in values:
-        found.append(max(value, found[-1] + 1e-6) if found else value)
-    return found
+        pools.append([value])
+        while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
+            pools[-2].extend(pools.pop())
+    level = [fmean(pool) for pool in pools for _ in pool]
+    return [value + 1e-6 * number for number, value in enumerate(level)]
 
 
 def _interpolated(xs: Sequence[float], ys: Sequence[float], x: float) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import ValidationError
 
-from rightsizer_jobs.loadgen.sequence import DRAWN, Ask, sequence
+from rightsizer_jobs.loadgen.sequence import DRAWN, STRATUM, Ask, sequence
 from rightsizer_jobs.loadgen.traces import Row, Trace
 from rightsizer_jobs.workload import Histogram, Lognormal, Workload, deviation_of, mean_of, quantile_of
 
@@ -55,7 +55,8 @@ def test_a_percentile_that_no_log_normal_length_has_is_refused_with_what_is_poss
 
 def test_histogram_lengths_occur_by_their_weights():
     found = lengths(HISTOGRAM)
-    assert {length: round(found.count(length) / DRAWN, 3) for length in set(found)} == {20: 0.3, 100: 0.6, 500: 0.1}
+    shares = {length: found.count(length) / DRAWN for length in set(found)}
+    assert shares == pytest.approx({20: 0.3, 100: 0.6, 500: 0.1}, abs=1 / STRATUM)
     assert statistics.mean(found) == pytest.approx(mean_of(HISTOGRAM), rel=0.01) == pytest.approx(116, rel=0.01)
     assert statistics.pstdev(found) == pytest.approx(deviation_of(HISTOGRAM), rel=0.01)
 
@@ -63,6 +64,21 @@ def test_histogram_lengths_occur_by_their_weights():
 def test_one_seed_gives_the_same_lengths_and_every_seed_the_same_set_of_them():
     assert lengths(LOGNORMAL, 1) == lengths(LOGNORMAL, 1) != lengths(LOGNORMAL, 2)
     assert sorted(lengths(LOGNORMAL, 1)) == sorted(lengths(LOGNORMAL, 2))
+
+
+def test_every_stretch_of_a_stratum_has_the_lengths_of_the_whole():
+    found = lengths(LOGNORMAL)
+    assert sorted(found[:STRATUM]) == sorted(found[STRATUM : 2 * STRATUM])
+    assert found[:STRATUM] != found[STRATUM : 2 * STRATUM]
+
+
+def test_every_probe_begins_at_requests_of_its_own_but_a_trace_at_its_first():
+    stated = sequence(Workload(input_tokens=LOGNORMAL, output_tokens=10), 1)
+    starts = [stated.start(number) for number in range(6)]
+    assert starts[0] == 0
+    heads = [tuple(stated.ask(start + index).input_tokens for index in range(100)) for start in starts]
+    assert len(set(heads)) == 6
+    assert all(start % STRATUM == 0 for start in starts)
 
 
 def test_input_and_output_lengths_vary_on_their_own():

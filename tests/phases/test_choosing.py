@@ -126,7 +126,7 @@ def test_after_three_steps_down_the_next_best_is_certified() -> None:
 
 
 def test_a_step_down_that_costs_an_accelerator_lets_another_candidate_lead() -> None:
-    village = settled(missing("int8", 1), spec=a_spec(workload={"static": {"requestRate": "7.6"}}))
+    village = settled(missing("int8", 1), spec=a_spec(workload={"static": {"requestRate": "7.4"}}))
     subjects = [one.subject for one in village.run.status.trials if one.purpose == "Certify"]
     assert subjects[:2] == ["int8", "int4"]
     assert village.status.proposal is not None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rightsizer_jobs.contract import Slo
-from rightsizer_jobs.loadgen import crew
+from rightsizer_jobs.loadgen import crew, order
 from rightsizer_jobs.loadgen.crew import WorkerDied, cpus_here, merged, processes_for, run_with, summed
 from rightsizer_jobs.loadgen.health import Watchman, believe
 from rightsizer_jobs.loadgen.load import CUT, Live, Run
@@ -51,6 +51,19 @@ async def test_every_request_of_a_schedule_is_sent_once_by_whichever_process(sta
     assert all(record.scheduled_ns - start == record.index * 20 * MS for record in run.records)
     assert len({record.index for record in run.records}) == len(run.records) < 400
     assert len(run.lags_ms) == (0 if processes == 1 else processes)
+
+
+async def test_a_run_begins_at_the_request_of_the_books_that_it_is_told(monkeypatch):
+    class Numbered:
+        def body(self, index, nonce):
+            return b"%d" % index
+
+    async def answer(session, url, body, *, timeout_s, arrive):
+        return body
+
+    monkeypatch.setattr(order, "complete", answer)
+    told = Aim(("http://engine",), (Numbered(),), 5, 60.0, first=2560)
+    assert await told.sender(None)(3, lambda *_: None) == b"2563"
 
 
 async def test_a_closed_loops_concurrency_is_shared_out(start_engine, aim_at):

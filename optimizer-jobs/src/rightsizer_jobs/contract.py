@@ -83,7 +83,7 @@ class Measurement(Frozen):
     target_error: float = Field(
         default=0.03, gt=0, lt=1, description="relative standard error of the capacity at which the search stops"
     )
-    budget_s: float = Field(default=840, gt=0, description="time for saturation and probes together")
+    budget_s: float = Field(default=810, gt=0, description="time for saturation and probes together")
     client_processes: int = Field(
         default=0, ge=0, le=64, description="processes that send; 0: as many as the load needs and the CPUs allow"
     )

@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PRIOR_SLOPE = 14.0
-PRIOR_SLOPE_SPREAD = 0.45
+PRIOR_SLOPE = 12.0
+PRIOR_SLOPE_SPREAD = 0.5
 """Elasticity dln(violation share)/dln(rate) before any measurement: its median, and the spread of its logarithm."""
 
 PRIOR_REACH = 2.5
-"""Slopes are weighed within so many spreads of the median: 5 to 43."""
+"""Slopes are weighed within so many spreads of the median: 3.4 to 42."""
 
 GRID_ROUNDS = 3
 """Each closes in on what the one before found."""

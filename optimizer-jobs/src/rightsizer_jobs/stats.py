@@ -41,8 +41,12 @@ STOPPED_WEIGHT = 10.0
 MOST_SHARE = 0.95
 """The curve of violations is a power of the rate up to here."""
 
-ERROR_CALIBRATION = 1.1
-"""What the posterior's spread is multiplied by, so that stated errors are those found in simulation."""
+EARLY_SHARE = 0.75
+"""What a run of minutes that begins on an empty engine shows, on average, of the share that violates in the long run:
+queues near saturation take longer to fill, and long ones are rare."""
+
+ERROR_CALIBRATION = 0.8
+"""What errors are multiplied by, so that those stated are those found in simulation."""
 
 
 # --- quality ---
@@ -227,13 +231,17 @@ def _floor(probes: Sequence[Probe]) -> float:
 
 
 def _seen(probe: Probe, slo: Slo, inflated: float) -> Seen:
-    """A share above the top only says that the rate is far too high; so does a run that was stopped, however short."""
+    """A share above the top only says that the rate is far too high; so does a run that was stopped, however short.
+
+    A run counts at the rate that really arrived while it was measured: chance moves that by some percent, and the share
+    by ten times as much.
+    """
     top = _top(slo)
     share, count = min(worst_share(probe, slo), top), max(1, probe.requests) / inflated
     if probe.aborted:
         share, count = top, max(count, STOPPED_WEIGHT)
     most = top if share == top else MOST_SHARE
-    return Seen(math.log(probe.rate_rps), count * share, count * (1 - share), math.log(most))
+    return Seen(math.log(probe.achieved_rps or probe.rate_rps), count * share, count * (1 - share), math.log(most))
 
 
 def _top(slo: Slo) -> float:
@@ -245,8 +253,10 @@ def _top(slo: Slo) -> float:
 def _fit(probes: Sequence[Probe], slo: Slo, block_s: float) -> Capacity:
     inflated = inflation(probes, slo, block_s)
     seen = [_seen(probe, slo, inflated) for probe in probes]
-    found = located(seen, math.log(allowed_share(slo.percentile)))
-    capacity = _capacity(math.exp(found.x), found.error * ERROR_CALIBRATION, found.slope)
+    found = located(seen, math.log(EARLY_SHARE * allowed_share(slo.percentile)))
+    near = [probe for probe in probes if informative(probe, slo)] or probes
+    error = ERROR_CALIBRATION * max(found.error, _resolution(near, slo))
+    capacity = _capacity(math.exp(found.x), error, found.slope)
     return capacity.model_copy(update={"variance_inflation": inflated})
 
 

@@ -37,8 +37,8 @@ WARMUP_BLOCKS = 6
 BASELINE_ERROR = 0.05
 """The error at which a baseline's exploration stops, at least: only a candidate that wins is sized by its capacity, and
 that is nearly never the baseline."""
-BUDGET_PROBES = 13
-"""Lengths of a probe that a capacity search may take beside its saturation run, ramps included: 14 minutes in all by
+BUDGET_PROBES = 12.5
+"""Lengths of a probe that a capacity search may take beside its saturation run, ramps included: 13.5 minutes in all by
 default."""
 QUALITY_PROBE = 100
 """Questions to new pods: enough to see weights that were read wrongly, few enough for pods that serve."""

@@ -22,19 +22,20 @@ class Book(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Where requests go, round robin, and what is in them."""
+    """Where requests go, round robin, and what is in them. ``first``: the books' request that the run begins with."""
 
     urls: tuple[str, ...]
     books: tuple[Book, ...]
     nonce: int
     timeout_s: float
+    first: int = 0
 
     def sender(self, session: Session) -> Send:
         """A ``send`` for one run."""
 
         async def send(index: int, arrive: Arrive) -> Exchange:
             turn = index % len(self.urls)
-            body = self.books[turn].body(index, self.nonce)
+            body = self.books[turn].body(self.first + index, self.nonce)
             return await complete(session, self.urls[turn], body, timeout_s=self.timeout_s, arrive=arrive)
 
         return send

@@ -1,6 +1,6 @@
 """What each request of a workload asks for, and when it arrives at a rate of one. Pure, by seed.
 
-The same index asks for the same at every rate, in every probe and for every candidate.
+The same index asks for the same at every rate and for every candidate; a trial's probes each begin at another one.
 """
 
 import random
@@ -13,7 +13,13 @@ from rightsizer_jobs.loadgen.traces import Trace
 from rightsizer_jobs.workload import Length, Workload, quantile_of
 
 DRAWN = 1 << 14
-"""Lengths drawn of a distribution: its evenly spaced quantiles, shuffled, so that every seed has the same ones."""
+STRATUM = 512
+"""Lengths drawn of a distribution, and how many of them in a row are its evenly spaced quantiles, shuffled: chance then
+moves the mean load of a probe little, and what one sees of the capacity is not the luck of its lengths.
+"""
+
+APART = 5 * STRATUM
+"""Where a trial's next probe begins, counted from the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,10 @@ class Sequence(Protocol):
     def mean_output_tokens(self) -> float: ...
 
     def ask(self, index: int) -> Ask:
-        """What request ``index`` of a run asks for."""
+        """What request ``index`` asks for."""
+
+    def start(self, number: int) -> int:
+        """The request that a trial's probe ``number`` begins with."""
 
     def gaps(self, seed: int) -> Iterator[float]:
         """Endless gaps of mean 1, by a seed of the run's own; a trace has only the gaps that it has."""
@@ -47,9 +56,9 @@ def drawn(length: Length, seed: int, name: str) -> tuple[int, ...]:
     """Lengths by index, repeated from the end on; one where all are alike."""
     if isinstance(length, int):
         return (length,)
-    found = [quantile_of(length, (number + 0.5) / DRAWN) for number in range(DRAWN)]
-    random.Random(f"{seed} {name}").shuffle(found)
-    return tuple(found)
+    quantiles = [quantile_of(length, (number + 0.5) / STRATUM) for number in range(STRATUM)]
+    chance = random.Random(f"{seed} {name}")
+    return tuple(one for _ in range(DRAWN // STRATUM) for one in chance.sample(quantiles, STRATUM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,9 @@ class Stated:
 
     def ask(self, index: int) -> Ask:
         return Ask(self.inputs[index % len(self.inputs)], self.outputs[index % len(self.outputs)])
+
+    def start(self, number: int) -> int:
+        return number * APART
 
     def gaps(self, seed: int) -> Iterator[float]:
         arrivals = self.workload.arrivals
@@ -96,6 +108,9 @@ class Replayed:
         lap, number = divmod(self.first + index, len(self.trace.rows))
         row = self.trace.rows[number]
         return Ask(row.input_tokens, row.output_tokens, row.blocks, lap)
+
+    def start(self, number: int) -> int:  # noqa: ARG002 its gaps go with its rows
+        return 0
 
     def gaps(self, seed: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own
         return self.trace.gaps(self.first)

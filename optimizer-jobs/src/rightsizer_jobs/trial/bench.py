@@ -63,20 +63,22 @@ class Bench:
         chat = self.assignment.workload.api == "Chat"
         return tuple(engine.chat_url if chat else engine.completions_url for engine in self.engines)
 
-    def aim(self, timeout_s: float | None = None) -> Aim:
-        """Where one run's requests go, round robin over the engines, with a fresh nonce."""
+    def aim(self, timeout_s: float | None = None, first: int = 0) -> Aim:
+        """Where one run's requests go, round robin over the engines, with a fresh nonce, from request ``first`` on."""
         self.runs += 1
         nonce = zlib.crc32(
             f"{self.assignment.run_uid}/{self.assignment.purpose}/{self.assignment.attempt}/{self.runs}".encode()
         )
         limit = self.assignment.deadlines.request_s if timeout_s is None else timeout_s
-        return Aim(self.urls, self.books, nonce, limit)
+        return Aim(self.urls, self.books, nonce, limit, first)
 
     def sender(self, timeout_s: float | None = None) -> Send:
         """A ``send`` for one run in this process."""
         return self.aim(timeout_s).sender(self.session)
 
-    async def load(self, kind: Kind, watch: Watch, chunks_per_s: float, timeout_s: float | None = None) -> Run:
+    async def load(
+        self, kind: Kind, watch: Watch, chunks_per_s: float, timeout_s: float | None = None, first: int = 0
+    ) -> Run:
         """One run, over as many processes as it takes; Stop(Void) when one of them dies."""
         processes = processes_for(chunks_per_s, cpus_here(), asked=self.assignment.measurement.client_processes)
         if processes > 1:
@@ -84,17 +86,17 @@ class Bench:
         try:
             return await run_with(
                 self.session,
-                self.aim(timeout_s),
+                self.aim(timeout_s, first),
                 kind,
                 processes=processes,
-                asked_tokens=self.asked_tokens,
+                asked_tokens=lambda index: self.asked_tokens(first + index),
                 watch=watch,
             )
         except WorkerDied as error:
             raise Stop("Void", str(error)) from error
 
     def asked_tokens(self, index: int) -> int:
-        """Output tokens that request ``index`` of a run asks for."""
+        """Output tokens that request ``index`` asks for."""
         return self.requests.ask(index).output_tokens
 
     async def check_alive(self, during: str) -> None:

@@ -17,6 +17,7 @@ from rightsizer_jobs.loadgen.order import Open
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
+from rightsizer_jobs.trial.search import probe_seed
 from rightsizer_jobs.trial.use import inside, use_of
 
 LOG = logging.getLogger(__name__)
@@ -68,12 +69,15 @@ def overload_watch(rate_rps: float, limit: float, queued: Callable[[], float] = 
     return watch
 
 
-async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, seed: int, name: str) -> Probe:
+async def probe(
+    bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, number: int = 0, name: str
+) -> Probe:
     """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted.
 
-    ``seed``: of the gaps, where they are not a trace's.
+    ``number``: of the search's probe, which has requests and gaps of its own; the same for every candidate.
     """
     assignment = bench.assignment
+    seed, first = probe_seed(assignment.seed, number), bench.requests.start(number)
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
     instants = scaled(bench.requests.gaps(seed), rate_rps, ramp_s + measured_s + assignment.deadlines.request_s)
     bursts = instants if assignment.workload.arrivals in ("Gamma", "Trace") else ()
@@ -82,7 +86,7 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
     watch = overload_watch(rate_rps, limit, lambda: queued(samples))
     load, chunks = Open(instants, ramp_s, measured_s), rate_rps * bench.requests.mean_output_tokens
     gpu: list[tuple[float, float]] = []
-    run, watchman = await _run(bench, load, chunks, watch, samples, gpu)
+    run, watchman = await _run(bench, load, first, chunks, watch, samples, gpu)
     await bench.keep(name, run.records, samples)
     if gone := engine_gone(run.live):
         await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
@@ -115,6 +119,7 @@ async def probe(bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: flo
 async def _run(
     bench: Bench,
     load: Open,
+    first: int,
     chunks_per_s: float,
     watch: Watch,
     samples: list[Seen],
@@ -124,7 +129,7 @@ async def _run(
     watching = asyncio.create_task(bench.watched(gpu))
     try:
         async with Watchman() as watchman:
-            run = await bench.load(load, watch, chunks_per_s)
+            run = await bench.load(load, watch, chunks_per_s, first=first)
     finally:
         sampling.cancel()
         watching.cancel()

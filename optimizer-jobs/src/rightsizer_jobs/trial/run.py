@@ -95,7 +95,7 @@ async def _explore(bench: Bench) -> Stop:
                 step.rate_rps,
                 ramp_s=situation.ramp_s,
                 measured_s=step.seconds,
-                seed=search.probe_seed(bench.assignment.seed, number),
+                number=number,
                 name=f"probe {number}",
             )
         )
@@ -122,7 +122,6 @@ async def _hold(bench: Bench) -> Stop:
         rate,
         ramp_s=search.ramp_seconds(measurement, measurement.hold_s, bench.findings.answer_s),
         measured_s=measurement.hold_s,
-        seed=assignment.seed,
         name=name,
     )
     bench.findings.probes.append(held)

@@ -77,7 +77,7 @@ def saturation_seconds(measurement: Measurement, answer_s: float) -> float:
 
 def probe_seed(seed: int, number: int) -> int:
     """The seed of the gaps of a trial's probe, counted from 1: the same for every candidate and at every rate, another
-    one for every probe, so that probes at nearly one rate do not repeat one and the same burst.
+    one for every probe, so that probes at nearly one rate do not repeat one and the same burst. 0: a run by itself.
     """
     return seed + PROBE_SEED_STEP * number
 
