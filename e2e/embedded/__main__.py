@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from e2e.embedded import binaries, controlplane, debian, golang, processes
+from e2e.embedded import binaries, controlplane, debian, golang, keeper, processes
 from e2e.embedded.node import Node, every
 
 _ON_A_CLUSTER = {
@@ -86,7 +86,7 @@ def _on_a_cluster(options: argparse.Namespace) -> int:
             one.down()
             print(f"removed {one.folder}")
         if options.all:
-            controlplane.sweep(controlplane.FOLDER)
+            keeper.sweep(controlplane.FOLDER)
     elif options.verb == "status":
         for one in every() if options.all else [node]:
             print(yaml.safe_dump(one.status(), sort_keys=False), end="")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from e2e.embedded import binaries, certificates, commands, places, ports, processes
+from e2e.embedded import binaries, certificates, commands, keeper, places, ports, processes
 from e2e.embedded.client import Client, Refused
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -101,7 +101,7 @@ def admin(plan: commands.Plan) -> Client:
 class ControlPlane:
     """A throw-away control plane with ports of its own; several may run at once.
 
-    `stop` ends it and removes its folder; so does the end of the interpreter. After a killed one the next one sweeps.
+    `stop` ends it and removes its folder; so does the end of the interpreter, and its keeper where that one is killed.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -111,11 +111,9 @@ class ControlPlane:
     def start(self, attempts: int = 3) -> "ControlPlane":
         """Ready to use on return. A port taken by somebody else in between is the one failure that is tried again."""
         programs = binaries.ensure(PROGRAMS)
-        sweep(self.folder.parent)
+        keeper.sweep(self.folder.parent)
         self.folder.mkdir(parents=True, mode=0o700)
-        me = processes.identity(os.getpid())
-        assert me is not None
-        processes.write(self.folder / "owner.json", me)
+        keeper.own(self.folder)
         atexit.register(self.stop)
         for attempt in range(1, attempts + 1):
             try:
@@ -131,6 +129,7 @@ class ControlPlane:
     def _start_once(self, programs: Mapping[str, Path]) -> None:
         api_port, etcd_port, peer_port = ports.free(3)
         self.plan = commands.Plan(folder=self.folder, api_port=api_port, etcd_port=etcd_port, etcd_peer_port=peer_port)
+        keeper.start(self.folder)
         prepare(self.plan)
         launch(self.plan, programs)
 
@@ -161,12 +160,3 @@ class ControlPlane:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def sweep(parent: Path) -> None:
-    """End and remove control planes whose owner was killed before it could."""
-    for record in parent.glob("*/owner.json"):
-        owner = processes.read(record)
-        if owner is not None and not processes.is_alive(owner):
-            processes.stop(record.parent, grace_s=0)
-            shutil.rmtree(record.parent, ignore_errors=True)

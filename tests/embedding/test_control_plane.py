@@ -1,13 +1,16 @@
 """The real control plane: two beside each other, and nothing left behind."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from e2e.embedded import processes
+from e2e.embedded import keeper, places, processes
 from e2e.embedded.client import Client, Refused, wait_for
-from e2e.embedded.controlplane import ControlPlane, sweep
+from e2e.embedded.controlplane import PROGRAMS, ControlPlane
 
 
 def a_configmap(name: str, namespace: str) -> dict[str, object]:
@@ -19,7 +22,7 @@ def test_a_second_control_plane_runs_beside_the_first_and_leaves_nothing(
 ) -> None:
     with ControlPlane(tmp_path / "second") as second:
         started = processes.recorded(second.folder)
-        assert len(started) == 4
+        assert set(started) == {*PROGRAMS, keeper.NAME}
         assert second.server != control_plane.server
         second.admin.create(a_configmap("only-here", "default"))
         assert api.find("v1", "ConfigMap", "only-here", "default") is None
@@ -49,6 +52,43 @@ def test_what_a_killed_owner_left_is_swept_up(tmp_path: Path) -> None:
     sleeper = processes.start(left, "sleeper", ["sleep", "300"])
     gone = processes.Identity(pid=os.getpid(), start_ticks=1, boot="an earlier one")
     processes.write(left / "owner.json", gone)
-    sweep(tmp_path)
+    keeper.sweep(tmp_path)
     assert not processes.is_alive(sleeper)
     assert not left.exists()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from e2e.embedded import keeper, processes
+folder = Path(sys.argv[1])
+keeper.own(folder)
+keeper.start(folder)
+processes.start(folder, "sleeper", ["sleep", "300"])
+print("started", flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_killed_owner_takes_its_processes_and_its_folder_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "plane"
+    command, environ = [sys.executable, "-c", OWNER, str(folder)], {**os.environ, "PYTHONPATH": str(places.REPOSITORY)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"started\n"
+        started = processes.recorded(folder)
+        assert all(processes.is_alive(process) for process in started.values())
+        owner.send_signal(signal.SIGKILL)
+    wait_for(lambda: not any(processes.is_alive(process) for process in started.values()), "the end of the processes")
+    assert not folder.exists()
+
+
+def test_a_keeper_leaves_a_folder_alone_whose_owner_lives(tmp_path: Path) -> None:
+    keeper.own(tmp_path)
+    keeper.start(tmp_path)
+    keeping = processes.recorded(tmp_path)[keeper.NAME]
+    sleeper = processes.start(tmp_path, "sleeper", ["sleep", "300"])
+    keeper.sweep(tmp_path.parent)
+    assert processes.is_alive(keeping)
+    assert processes.is_alive(sleeper)
+    processes.stop(tmp_path, grace_s=0)
