@@ -68,6 +68,6 @@ def _copied(models: Path, name: str, weights: Path) -> Path:
 def _publish(work: Path, models: Path, name: str, recipe: str) -> None:
     """With the digest that is right, and as the user whose artefacts a compress Job trusts."""
     target = models / FOLDER / name
-    artefact.publish(work, target, recipe=recipe, tool=TOOL, calibration_sha256="", user="")
+    artefact.publish(work, target, recipe=recipe, tool=TOOL, calibration_sha256="", source_fingerprint="", user="")
     for path in (target, *target.rglob("*")):
         os.chown(path, volume.JOB_USER, volume.JOB_USER)

@@ -2,13 +2,14 @@
 
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rightsizer_jobs.compress import artefact
+from rightsizer_jobs.compress import artefact, source
 from rightsizer_jobs.compress.quantize import DeadlinePassed, QuantizeFailed, Work
 from rightsizer_jobs.compress.run import compress
 from rightsizer_jobs.contract import CompressAssignment, dump_report
@@ -225,3 +226,67 @@ def test_damaged_source_weights_are_named(assignment: CompressAssignment, volume
     report = run(assignment, never)
     assert report.outcome == "Failed"
     assert "model.safetensors is not a valid safetensors file" in report.reason
+
+
+def rewritten(path: Path, offset: int) -> None:
+    """One byte of it is another one."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def test_other_source_weights_under_the_same_path_do_not_pass_for_the_old_artefact(
+    assignment: CompressAssignment, volume: Path
+) -> None:
+    run(assignment, writes())
+    before = names(Path(assignment.target_path))
+    rewritten(volume / "base" / "model.safetensors", -1)
+    report = run(assignment, never)
+    assert report.outcome == "Failed"
+    assert report.reason.startswith("SourceChanged")
+    assert "spec.model.revision" in report.reason
+    assert names(Path(assignment.target_path)) == before
+
+
+def test_a_copy_of_the_source_weights_is_the_same_source(assignment: CompressAssignment, volume: Path) -> None:
+    first = run(assignment, writes())
+    os.utime(volume / "base" / "model.safetensors", (1, 1))
+    assert run(assignment, never).sha256 == first.sha256
+
+
+def test_an_artefact_of_before_fingerprints_were_kept_is_still_used(assignment: CompressAssignment) -> None:
+    first = run(assignment, writes())
+    manifest = Path(assignment.target_path, artefact.MANIFEST)
+    kept = json.loads(manifest.read_text())
+    assert len(kept.pop("source_fingerprint")) == 16
+    manifest.write_text(json.dumps(kept))
+    assert run(assignment, never).sha256 == first.sha256
+
+
+def test_weights_that_are_not_those_of_the_baseline_are_not_compressed(assignment: CompressAssignment) -> None:
+    report = run(assignment.model_copy(update={"source_fingerprint": "0" * 16}), never)
+    assert report.outcome == "Failed"
+    assert "changed during the run" in report.reason
+    assert not Path(assignment.target_path).exists()
+
+
+SIZE = 10_000_000
+A_SAMPLE = (SIZE - source.SAMPLE_BYTES) * 7 // (source.SAMPLES - 1)
+
+
+@pytest.mark.parametrize("offset", [0, A_SAMPLE, -1])
+def test_a_fingerprint_sees_a_change_of_a_large_file_in_any_sample(tmp_path: Path, offset: int) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(SIZE))
+    before = source.fingerprint(tmp_path)
+    rewritten(weights, offset)
+    assert source.fingerprint(tmp_path) != before
+
+
+def test_a_fingerprint_leaves_out_what_is_no_weight(volume: Path) -> None:
+    before = source.fingerprint(volume / "base")
+    (volume / "base" / "README.md").write_text("another text")
+    assert source.fingerprint(volume / "base") == before
+    (volume / "base" / "config.json").write_text('{"vocab_size": 17}')
+    assert source.fingerprint(volume / "base") != before

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +116,27 @@ async def test_an_engine_without_metrics_is_measured_all_the_same(start_engine, 
     report = await run(assign(engine.base_url, engine="TensorRTLLM", rate_to_beat_rps=100.0))
     assert report.outcome == "CannotBeat"
     assert report.engine_start == (1000.0 if publish_metrics else None)
+
+
+async def test_a_question_set_that_cannot_be_read_is_said_before_the_engine_is_waited_for(assign, tmp_path):
+    report = await run(assign("http://127.0.0.1:9", questions={"path": str(tmp_path / "none.jsonl")}))
+    assert (report.outcome, report.ready_s) == ("Void", None)
+    assert report.reason.startswith("question set ")
+
+
+def place_weights(model_path):
+    Path(model_path, "model.safetensors").write_bytes(b"other weights")
+
+
+async def test_weights_that_are_not_those_of_the_baseline_make_a_trial_void(assign, model_path):
+    before = await run(assign("http://127.0.0.1:9", deadlines={"ready_s": 0.1}))
+    assert before.outcome == "EngineFailed"
+    same = await run(
+        assign("http://127.0.0.1:9", deadlines={"ready_s": 0.1}, source_fingerprint=before.source_fingerprint)
+    )
+    assert same.outcome == "EngineFailed"
+    place_weights(model_path)
+    other = await run(assign("http://127.0.0.1:9", source_fingerprint=before.source_fingerprint))
+    assert (other.outcome, other.ready_s) == ("Void", None)
+    assert other.reason.startswith("source weights changed during the run")
+    assert other.source_fingerprint not in (None, before.source_fingerprint)

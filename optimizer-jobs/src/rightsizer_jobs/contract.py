@@ -107,6 +107,10 @@ class Answers(Frozen):
     correct: str = Field(max_length=3200)
 
 
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+"""Of source weights: compress.source.fingerprint."""
+
+
 class TrialAssignment(Frozen):
     version: Literal[1] = CONTRACT_VERSION
     kind: Literal["Trial"] = "Trial"
@@ -118,6 +122,9 @@ class TrialAssignment(Frozen):
     endpoints: tuple[Endpoint, ...] = Field(min_length=1, max_length=64)
     model_path: str = Field(
         description="directory with config.json of the base model, as mounted; its vocabulary makes the prompts"
+    )
+    source_fingerprint: Fingerprint | None = Field(
+        default=None, description="of the weights under model_path when the baseline was measured; others are Void"
     )
     workload: Workload
     slo: Slo
@@ -157,6 +164,9 @@ class CompressAssignment(Frozen):
     attempt: int = Field(ge=1)
     recipe: str = Field(description="a name of rightsizer_jobs.compress.recipes")
     source_path: str
+    source_fingerprint: Fingerprint | None = Field(
+        default=None, description="of the weights there when the baseline was measured; others are refused"
+    )
     target_path: str
     calibration_path: str | None = None
     calibration_samples: int = Field(default=384, ge=1)
@@ -266,6 +276,9 @@ class TrialReport(Frozen):
     model: dict[str, JsonValue] | None = Field(
         default=None,
         description="fields of the model's config.json that its size and shape follow from, where they were asked for",
+    )
+    source_fingerprint: Fingerprint | None = Field(
+        default=None, description="of the weights under model_path; none: they could not be read"
     )
 
 

@@ -123,6 +123,7 @@ def compress(
         attempt=attempt,
         recipe=artefact.recipe,
         source_path=_on_volume(run.spec.accepted.model.path),
+        source_fingerprint=verdicts.source_fingerprint(run.status.trials),
         target_path=_on_volume(artefact.path),
         calibration_path=_on_volume(calibration) if (calibration := run.spec.accepted.model.calibration_path) else None,
         calibration_samples=CALIBRATION_SAMPLES,
@@ -173,6 +174,8 @@ def _trial(
         seed=seed,
         endpoints=endpoints,
         model_path=_on_volume(spec.model.path),
+        # New pods are held to the answers of the run, whatever lies under the path by now.
+        source_fingerprint=None if purpose == "Verify" else verdicts.source_fingerprint(run.status.trials),
         workload=_workload(run),
         slo=verdicts.slo_of(spec.slo),
         measurement=measurement,

@@ -349,3 +349,12 @@ def trace_facts(trials: Sequence[TrialRecord]) -> TraceFacts | None:
         if report is not None and report.trace is not None:
             return report.trace
     return None
+
+
+def source_fingerprint(trials: Sequence[TrialRecord]) -> str | None:
+    """Of the source weights as they were when the run's first evidence was measured."""
+    for record in trials:
+        report = None if record.outcome in NO_EVIDENCE else report_of(record)
+        if report is not None and report.source_fingerprint is not None:
+            return report.source_fingerprint
+    return None

@@ -20,7 +20,8 @@ PARTIAL = ".partial"
 class Manifest(BaseModel):
     """What the folder holds. ``sha256`` is over the sorted (file name, file sha256) pairs, this file left out.
 
-    ``calibration_sha256``: of the file it was made with, empty where none was; ``users``: who asked for it so far.
+    ``calibration_sha256``: of the file it was made with, empty where none was; ``source_fingerprint``: of the weights
+    it was made from, empty where it was made before that was kept; ``users``: who asked for it so far.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -29,6 +30,7 @@ class Manifest(BaseModel):
     sha256: str
     size_bytes: int
     calibration_sha256: str = ""
+    source_fingerprint: str = ""
     users: tuple[str, ...] = ()
 
 
@@ -116,7 +118,16 @@ def partial(target: Path, attempt: int) -> Path:
     return folder
 
 
-def publish(folder: Path, target: Path, *, recipe: str, tool: str, calibration_sha256: str, user: str) -> Manifest:
+def publish(
+    folder: Path,
+    target: Path,
+    *,
+    recipe: str,
+    tool: str,
+    calibration_sha256: str,
+    source_fingerprint: str,
+    user: str,
+) -> Manifest:
     """Seal ``folder`` and rename it to ``target``, replacing a damaged one; durable when it returns."""
     before = _manifest(target)  # a damaged one may be needed by others as well
     manifest = Manifest(
@@ -125,6 +136,7 @@ def publish(folder: Path, target: Path, *, recipe: str, tool: str, calibration_s
         sha256=digest(file_digests(folder)),
         size_bytes=size(folder),
         calibration_sha256=calibration_sha256,
+        source_fingerprint=source_fingerprint,
         users=before.users if before else (user,) if user else (),
     )
     _write(folder / MANIFEST, manifest)

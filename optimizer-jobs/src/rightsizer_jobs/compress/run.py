@@ -38,6 +38,10 @@ class CalibrationChanged(ValueError):
     """The artefact of that name was made with other samples, and may be in use."""
 
 
+class SourceChanged(ValueError):
+    """The source weights are not those that were measured, or not those that the artefact was made from."""
+
+
 class VolumeFull(RuntimeError):
     """The model volume has no room for the artefact; the message says how much is needed and free."""
 
@@ -63,8 +67,8 @@ def compress(
     except VolumeFull as error:
         outcome, reason = "VolumeFull", str(error)
     except (
-        UnknownRecipe, source.SourceUnreadable, CalibrationUnreadable, CalibrationChanged, QuantizeFailed,
-        DeadlinePassed, OSError,
+        UnknownRecipe, source.SourceUnreadable, SourceChanged, CalibrationUnreadable, CalibrationChanged,
+        QuantizeFailed, DeadlinePassed, OSError,
     ) as error:  # fmt: skip
         outcome, reason = ("VolumeFull" if _no_room(error) else "Failed"), f"{type(error).__name__}: {error}"
     else:
@@ -85,10 +89,13 @@ def _make(
 ) -> tuple[artefact.Manifest, str]:
     row, target = recipe(assignment.recipe), Path(assignment.target_path)
     weights = source.check(Path(assignment.source_path))
+    made_from = source.fingerprint(Path(assignment.source_path))
+    _check_same_run(assignment, made_from)
     artefact.claim(target, assignment.user)
     found = artefact.existing(target, row.name)
     calibration = _calibration_sha256(assignment, row)
     if found is not None:
+        _check_same_source(assignment, found, made_from)
         _check_same_samples(assignment, found, calibration)
         return found, "already there, its digest is right"
     _check_calibration(assignment, row)
@@ -105,6 +112,7 @@ def _make(
             recipe=row.name,
             tool=tool_version(row),
             calibration_sha256=calibration,
+            source_fingerprint=made_from,
             user=assignment.user,
         )
         return made, ""
@@ -120,6 +128,27 @@ def _calibration_sha256(assignment: CompressAssignment, row: Recipe) -> str:
         return hashlib.sha256(Path(assignment.calibration_path).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def _check_same_run(assignment: CompressAssignment, now: str) -> None:
+    """Weights of another model must not be held against this run's baseline."""
+    measured = assignment.source_fingerprint
+    if measured and measured != now:
+        raise SourceChanged(
+            f"the weights under {assignment.source_path} have fingerprint {now}, the baseline was measured with "
+            f"{measured}: they were changed during the run; give spec.model.revision a new value"
+        )
+
+
+def _check_same_source(assignment: CompressAssignment, found: artefact.Manifest, now: str) -> None:
+    """The name holds the path and the stated revision only: other weights there would pass for the old artefact's."""
+    if not found.source_fingerprint or found.source_fingerprint == now:
+        return
+    raise SourceChanged(
+        f"artefact {assignment.artefact} was made from weights of fingerprint {found.source_fingerprint}, those under "
+        f"{assignment.source_path} now have {now}; it may be in use and is not replaced: give spec.model.revision a "
+        "new value, and the new weights are compressed under a name of their own"
+    )
 
 
 def _check_same_samples(assignment: CompressAssignment, found: artefact.Manifest, calibration: str) -> None:

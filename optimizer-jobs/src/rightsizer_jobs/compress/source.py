@@ -2,9 +2,10 @@
 headers only.
 """
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 
@@ -14,6 +15,8 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".
 NOT_QUANTIZED = ("embed", "norm", "bias")
 HEADER_LIMIT = 100_000_000
 """The format's own limit for a header, bytes."""
+SAMPLES, SAMPLE_BYTES = 16, 64 * 1024
+"""What a fingerprint reads of each weight file: so many pieces of so many bytes, spread over it."""
 OVERHEAD = 1.05
 """Scales and zero points: at most one 16-bit scale for 128 weights of 4 bits, and what channel-wise schemes add."""
 
@@ -43,6 +46,34 @@ def check(source: Path) -> tuple[Path, ...]:
             f"source_path {source}: holds no *.safetensors; convert the weights to safetensors first"
         )
     return weights
+
+
+def fingerprint(source: Path) -> str:
+    """16 hex digits that tell other weights under the same path: over ``config.json`` and each weight file's name, size
+    and samples. Files' times play no part, since a copy is the same model; a change that touches no sample is not seen.
+    Raises OSError.
+    """
+    found = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        if file.name == "config.json" or file.name.endswith(WEIGHTS):
+            found.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            for piece in _samples(file):
+                found.update(piece)
+    return found.hexdigest()[:16]
+
+
+def _samples(file: Path) -> Iterator[bytes]:
+    """The whole of a small file; of a large one its first and last pieces, and others at equal distances."""
+    size = file.stat().st_size
+    last = max(0, size - SAMPLE_BYTES)
+    offsets = {last * number // (SAMPLES - 1) for number in range(SAMPLES)}
+    with file.open("rb") as opened:
+        if size <= SAMPLES * SAMPLE_BYTES:
+            yield opened.read()
+            return
+        for offset in sorted(offsets):
+            opened.seek(offset)
+            yield opened.read(SAMPLE_BYTES)
 
 
 def tensors(files: Iterable[Path]) -> dict[str, tuple[tuple[int, ...], int]]:

@@ -23,6 +23,7 @@ from rightsizer_jobs.loadgen.prompts import PromptBook, vocabulary_size
 from rightsizer_jobs.loadgen.records import Record, append_records
 from rightsizer_jobs.loadgen.sequence import Sequence, sequence
 from rightsizer_jobs.loadgen.trace_files import read_trace
+from rightsizer_jobs.quality.questions import Questions
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.wire.session import Session
 
@@ -41,6 +42,7 @@ class Bench:
     books: tuple[PromptBook | ChatBook, ...]
     findings: Findings
     gpus: Gpus = field(default_factory=Gpus)
+    questions: Questions | None = None
     runs: int = 0
     _unwritable: bool = field(default=False, repr=False)
 

@@ -52,6 +52,7 @@ class Findings:
     """What an engine says it replays."""
     trace: TraceFacts | None = None
     model: dict[str, JsonValue] | None = None
+    source_fingerprint: str | None = None
     use_held: bool = False
 
     @property
@@ -96,6 +97,7 @@ class Findings:
             replayed=self.replayed[:REPLAYED_LIMIT] or None,
             trace=self.trace,
             model=self.model,
+            source_fingerprint=self.source_fingerprint,
         )
 
 

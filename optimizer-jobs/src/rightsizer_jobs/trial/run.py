@@ -12,7 +12,7 @@ from rightsizer_jobs.engines import nvml
 from rightsizer_jobs.loadgen.prompts import ModelUnreadable, model_config
 from rightsizer_jobs.loadgen.trace_files import TraceUnreadable
 from rightsizer_jobs.stats import holds
-from rightsizer_jobs.trial import search, steps
+from rightsizer_jobs.trial import inputs, search, steps
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.trial.gauging import gauge_chats
@@ -53,6 +53,7 @@ async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
             bench.gpus = gpus
             if assignment.describe_model:
                 findings.model = shape(model_config(assignment.model_path))
+            await inputs.read(bench)
             await steps.ready(bench)
             await steps.first_token(bench)
             await gauge_chats(bench)

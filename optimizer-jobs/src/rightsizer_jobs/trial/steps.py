@@ -17,7 +17,7 @@ from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, r
 from rightsizer_jobs.loadgen.order import Closed
 from rightsizer_jobs.loadgen.records import Exchange, Record, unheard
 from rightsizer_jobs.loadgen.sequence import Ask
-from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
+from rightsizer_jobs.quality.questions import Questions
 from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, http_chooser
 from rightsizer_jobs.trial import search
 from rightsizer_jobs.trial.bench import Bench
@@ -156,12 +156,10 @@ def idle_misses(idle: dict[Metric, float], slo: Slo) -> str:
 async def quality(bench: Bench) -> None:
     """Ask the questions, if any; Stop(FailedQuality) or, outside of Verify, Stop(Undecided)."""
     assignment = bench.assignment
-    if assignment.questions is None:
+    if bench.questions is None:
         return
     try:
-        scored = await _score(bench)
-    except QuestionSetUnreadable as error:
-        raise Stop("Void", str(error)) from error
+        scored = await _score(bench, bench.questions)
     except ScoringFailed as error:
         await bench.check_alive("the questions")
         raise Stop("EngineFailed", str(error)) from error
@@ -171,10 +169,8 @@ async def quality(bench: Bench) -> None:
     await bench.check_alive("the questions")
 
 
-async def _score(bench: Bench) -> Scored:
+async def _score(bench: Bench, questions: Questions) -> Scored:
     assignment = bench.assignment
-    assert assignment.questions is not None
-    questions = await asyncio.to_thread(read_questions, assignment.questions)
     chooser = http_chooser(
         bench.session,
         [engine.completions_url for engine in bench.engines],
