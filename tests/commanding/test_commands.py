@@ -217,6 +217,14 @@ def test_each_way_kubectl_fails_has_its_code_and_no_traceback(
     assert "memcache" not in said.err
 
 
+def test_without_a_kubeconfig_the_remedy_says_so(rightsizer: Rightsizer, cluster: Any) -> None:
+    said_by_kubectl = (
+        "The connection to the server localhost:8080 was refused - did you specify the right host or port?"
+    )
+    cluster.put("fail", {"get": [1, said_by_kubectl]})
+    assert "kubectl found no kubeconfig: name one" in rightsizer("status").err
+
+
 def test_without_kubectl_the_remedy_names_it(rightsizer: Rightsizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIGHTSIZER_KUBECTL", "no-such-program")
     said = rightsizer("status")

@@ -73,7 +73,7 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     known.add_argument("--efficiencies", metavar="FILE", help="efficiencies instead of the package's")
     text = "rank every candidate offline, without a cluster or a GPU; every figure is estimated"
     plan = commands.add_parser(
-        "plan", parents=[known, _form("table", "json", "yaml", "csv", "html")], help=text, description=text.capitalize()
+        "plan", parents=[known, _form("table", "json", "yaml", "csv", "html")], help=text, description=_sentence(text)
     )
     plan.add_argument(
         "-f", "--file", action="append", required=True, metavar="FILE",
@@ -86,9 +86,13 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     plan.add_argument("--gpu", metavar="NAME", help="GPU product instead of spec.accelerator.type")
     text = "estimate recorded runs, row by row"
     estimate = commands.add_parser(
-        "estimate", parents=[known, _form("csv", "json")], help=text, description=text.capitalize()
+        "estimate", parents=[known, _form("csv", "json")], help=text, description=_sentence(text)
     )
     estimate.add_argument("--rows", required=True, metavar="FILE", help="CSV of recorded runs (docs/estimator.md)")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _one(
@@ -97,7 +101,7 @@ def _one(
     text: str,
     *parents: argparse.ArgumentParser,
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, parents=list(parents), help=text, description=text.capitalize() + ".")
+    command = commands.add_parser(name, parents=list(parents), help=text, description=_sentence(text))
     command.add_argument("name", type=_name, metavar="NAME", help="name of the InferenceDeployment")
     return command
 

@@ -39,6 +39,11 @@ _MEANINGS: tuple[tuple[str, int, str], ...] = (
         "Log in again, or choose another context with --context or --kubeconfig.",
     ),
     (
+        r"server localhost:8080 was refused",  # kubectl's default address
+        UNREACHABLE,
+        "kubectl found no kubeconfig: name one that exists with --kubeconfig or the variable KUBECONFIG.",
+    ),
+    (
         r"Unable to connect|refused|no such host|timeout|deadline|no configuration|context|cluster .* does not exist"
         r"|kubeconfig|error loading config|no such file",
         UNREACHABLE,
