@@ -32,13 +32,13 @@ test: $(VENV)/.stamp ## Unit and integration tests, against a real API server; n
 	$(PY) -m e2e.embedded binaries tests >/dev/null
 	$(BIN)/pytest $(ARGS)
 
-e2e: may-run-pods $(VENV)/.stamp ## The scenarios on a full node with the real engine (root on Linux)
-	@$(BOOTSTRAP)
+e2e: may-run-a-node $(VENV)/.stamp ## The scenarios on a full node with the real engine (root on Linux)
+	@$(PY) -m e2e.embedded bootstrap
 	$(BIN)/pytest e2e/scenarios --ignore $(REPLAYED) $(ARGS)
 
 # Apart from the others: limits are a tenth of the recorded ones, so that a machine with other work makes its trials void.
-e2e-replayed: may-run-pods $(VENV)/.stamp ## A cluster of replayed GPUs on a full node; wants a quiet machine (root on Linux)
-	@$(BOOTSTRAP)
+e2e-replayed: may-run-a-node $(VENV)/.stamp ## A cluster of replayed GPUs on a full node; wants a quiet machine (root on Linux)
+	@$(PY) -m e2e.embedded bootstrap
 	$(BIN)/pytest $(REPLAYED) $(ARGS)
 
 REPLAYED := e2e/scenarios/test_replayed_cluster.py
@@ -85,11 +85,21 @@ requirements: $(VENV)/.stamp ## Compile the lock files again (Python and Go)
 
 COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: may-run-pods
+.DEFAULT:
+	@echo "error: no verb '$@' here, nor a file of that name that is needed; \`make help\` lists the verbs" >&2; exit 2
+
+.PHONY: may-run-pods may-run-a-node
 may-run-pods:
 	@if [ "$$(id -u)" != 0 ] && [ -z "$${KUBECONFIG:-}" ]; then \
 	  echo 'error: this needs a cluster that runs pods. Either run it as root on Linux (it then starts one of its own),' >&2; \
 	  echo '       or set KUBECONFIG to a cluster you may use. Nothing was started or changed.' >&2; exit 1; fi
+
+# The scenarios hang engines, damage weights and kill the operator: never on a cluster that somebody else may use.
+may-run-a-node:
+	@if [ "$$(id -u)" != 0 ]; then \
+	  echo 'error: this starts a node of its own: run it as root on Linux. Nothing was started or changed.' >&2; exit 1; fi
+	@if [ -n "$${KUBECONFIG:-}" ]; then \
+	  echo 'KUBECONFIG is not used here: the scenarios run on a node of their own, which is removed afterwards.' >&2; fi
 
 # What a node of our own needs from Debian; a given cluster needs nothing.
 BOOTSTRAP := [ -n "$${KUBECONFIG:-}" ] || $(PY) -m e2e.embedded bootstrap

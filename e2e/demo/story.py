@@ -19,6 +19,7 @@ from e2e.model import volume
 from e2e.stage import objects, setting, traffic
 from e2e.stage.cluster import Given, Own
 from e2e.stage.kubectl import Kubectl, Object, condition
+from rightsizer_jobs.contract import Saturation
 
 FOLDER = store.REPOSITORY / "build" / "demo"
 DEMAND_OF_SATURATION = 1.0
@@ -67,6 +68,7 @@ def prepare(story: Story) -> None:
     """Programs, images, environments, model, node, chart."""
     progress = story.progress
     with progress.step("Kubernetes from Go modules, cached by version"):
+        story.cluster.check()
         binaries.ensure(binaries.NODE if isinstance(story.cluster, Own) else ("kubectl", "helm"))
     with progress.step("Images from the project's Dockerfiles; engine and compressor environments"):
         archives = setting.images()
@@ -89,19 +91,19 @@ def serve(story: Story) -> None:
 
 
 def measure_demand(story: Story) -> float:
-    """Peak demand in requests a second: the stated multiple of a 30-second saturation of one replica. Kept
-    for a resumed demo.
+    """Peak demand in requests a second: the stated multiple of a 30-second saturation of one replica, measured by the
+    code of the trials. Kept for a resumed demo.
     """
     kept = FOLDER / "saturation.json"
     with story.progress.step("Demand: 30 s saturation of one BF16 replica"):
         if not kept.exists():
             pod = next(iter(story.kubectl.list("pods", objects.NAMESPACE, f"app={objects.TARGET}")))
             found = traffic.saturate(story.kubectl, f"http://{pod['status']['podIP']}:{objects.ENGINE_PORT}")
-            kept.write_text(json.dumps(found, indent=1) + "\n")
-        rates: dict[str, float] = json.loads(kept.read_text())
-        demand = round(rates["rps"] * DEMAND_OF_SATURATION, 2)
+            kept.write_text(found.model_dump_json(indent=1) + "\n")
+        found = Saturation.model_validate_json(kept.read_text())
+        demand = round(found.rps * DEMAND_OF_SATURATION, 2)
         story.progress.say(
-            f"one replica saturates at {rates['rps']:.2f} requests/s ({rates['output_tps']:.0f} tokens/s); "
+            f"one replica saturates at {found.rps:.2f} requests/s ({found.output_tps:.0f} tokens/s); "
             f"peak demand = {DEMAND_OF_SATURATION} x that = {demand:.2f} requests/s"
         )
         traffic.run(story.kubectl, demand * OFF_PEAK_OF_DEMAND)

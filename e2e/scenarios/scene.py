@@ -112,8 +112,8 @@ class Scene:
         pod = self.kubectl.list("pods", objects.NAMESPACE, f"app={objects.TARGET}")[0]
         address = f"http://{pod['status']['podIP']}:{objects.ENGINE_PORT}"
         found = traffic.saturate(self.kubectl, address, SATURATION_S)
-        self.say(f"one replica as found saturates at {found['rps']:.2f} requests/s")
-        return found["rps"] * DEMAND_OF_SATURATION
+        self.say(f"one replica as found saturates at {found.rps:.2f} requests/s")
+        return found.rps * DEMAND_OF_SATURATION
 
     def follow(self, done: Callable[[Object], bool], what: str, limit_s: float) -> Object:
         """Tell what changes until ``done`` with a look at {"infdep", "optrun"}; returns that look."""

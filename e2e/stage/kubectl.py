@@ -22,7 +22,7 @@ class Failed(RuntimeError):
 class Kubectl:
     """One cluster. ``bin`` holds kubectl and helm and goes first on the path of everything started."""
 
-    kubeconfig: Path
+    kubeconfig: Path | str
     bin: Path
 
     @property

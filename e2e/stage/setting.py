@@ -60,7 +60,7 @@ def chart_values() -> Object:
         "jobs": {
             "trial": {
                 "image": image("trial"),
-                "resources": {"requests": {"cpu": "600m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+                "resources": objects.TRIAL_RESOURCES,
             },
             "compress": {
                 "image": image("compress"),

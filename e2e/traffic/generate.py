@@ -2,11 +2,9 @@
 end on SIGTERM.
 
 One file, so that it can be mounted into a pod of the trial image, whose load client it uses. It decides nothing and
-measures for people:
-the figures that count come from trial Jobs.
+measures for people: the figures that count come from the trial's own code.
 
-    generate.py rate --url http://support-chat:8000 --model support-chat --rate 3.5
-    generate.py saturate --url http://10.0.0.7:8000 --model support-chat --seconds 30 --concurrency 16
+    generate.py --url http://support-chat:8000 --model support-chat --rate 3.5
 """
 
 import argparse
@@ -20,10 +18,10 @@ from dataclasses import dataclass, field
 
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, poisson_gaps
 from rightsizer_jobs.loadgen.client import complete
-from rightsizer_jobs.loadgen.load import CUT, closed_loop, until
-from rightsizer_jobs.loadgen.metrics import Window, itl, percentile, shown, ttft
+from rightsizer_jobs.loadgen.load import until
+from rightsizer_jobs.loadgen.metrics import itl, percentile, shown, ttft
 from rightsizer_jobs.loadgen.prompts import PromptBook
-from rightsizer_jobs.loadgen.records import Exchange, Record
+from rightsizer_jobs.loadgen.records import Record
 from rightsizer_jobs.wire.session import Session
 
 TIMEOUT_S = 60.0
@@ -70,12 +68,9 @@ class Traffic:
         self._interval = Interval(time.monotonic())
         self._flying: set[asyncio.Task[None]] = set()
 
-    async def exchange(self, index: int) -> Exchange:
-        body = self._book.body(index, self._nonce)
-        return await complete(self._session, self._url, body, timeout_s=TIMEOUT_S)
-
     async def _one(self, index: int, scheduled_ns: int) -> None:
-        exchange = await self.exchange(index)
+        body = self._book.body(index, self._nonce)
+        exchange = await complete(self._session, self._url, body, timeout_s=TIMEOUT_S)
         self._interval.ended.append(Record(index, scheduled_ns, self._book.asked_tokens(index), exchange))
 
     async def send(self, rate_rps: float, seed: int) -> None:
@@ -130,31 +125,6 @@ async def keep_rate(given: argparse.Namespace) -> int:
     return 0
 
 
-async def saturate(given: argparse.Namespace) -> int:
-    """Closed loop; prints {"rps", "output_tps", "failed"} of the last two thirds. Exit code 1 when nothing was
-    answered.
-    """
-    async with open_session() as session:
-        traffic = Traffic(session, given.url, _book(given), given.seed)
-        run = await closed_loop(
-            lambda index, _: traffic.exchange(index),
-            concurrency=given.concurrency,
-            seconds=given.seconds,
-            asked_tokens=lambda _: given.output,
-            watch=lambda _: "",
-        )
-    print(json.dumps(saturation(run.records, run.window, given.output)), flush=True)
-    return 0 if any(not record.failed for record in run.records) else 1
-
-
-def saturation(records: Sequence[Record], window: Window, output_tokens: int) -> dict[str, float]:
-    """Answers that ended in the window count whole: in a closed loop as many straddle its start as its end."""
-    ends = [record.exchange.chunks_ns[-1] for record in records if not record.failed]
-    rps = sum(window.start_ns <= end < window.stop_ns for end in ends) / window.seconds
-    failed = sum(record.failed and record.exchange.failure != CUT for record in records)
-    return {"rps": round(rps, 3), "output_tps": round(rps * output_tokens, 1), "failed": failed}
-
-
 def _book(given: argparse.Namespace) -> PromptBook:
     return PromptBook.draw(
         served_model_name=given.model,
@@ -166,27 +136,20 @@ def _book(given: argparse.Namespace) -> PromptBook:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Traffic of the demo's workload.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    rate = verbs.add_parser("rate", help="Poisson arrivals until SIGTERM")
-    rate.add_argument("--rate", type=float, required=True, help="requests a second")
-    rate.add_argument("--every", type=float, default=LINE_EVERY_S, help="seconds between lines")
-    closed = verbs.add_parser("saturate", help="closed loop, to see what an engine can do")
-    closed.add_argument("--seconds", type=float, default=30)
-    closed.add_argument("--concurrency", type=int, default=16)
-    for verb in (rate, closed):
-        verb.add_argument("--url", required=True, help="http://HOST:PORT")
-        verb.add_argument("--model", required=True, help="served model name")
-        verb.add_argument("--input", type=int, default=200, help="tokens of a prompt")
-        verb.add_argument("--output", type=int, default=64, help="tokens of an answer")
-        verb.add_argument("--vocabulary", type=int, default=2048)
-        verb.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(description="Traffic of the demo's workload: Poisson arrivals until SIGTERM.")
+    parser.add_argument("--url", required=True, help="http://HOST:PORT")
+    parser.add_argument("--model", required=True, help="served model name")
+    parser.add_argument("--rate", type=float, required=True, help="requests a second")
+    parser.add_argument("--every", type=float, default=LINE_EVERY_S, help="seconds between lines")
+    parser.add_argument("--input", type=int, default=200, help="tokens of a prompt")
+    parser.add_argument("--output", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--vocabulary", type=int, default=2048)
+    parser.add_argument("--seed", type=int, default=1)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = parser().parse_args(arguments)
-    return asyncio.run(keep_rate(given) if given.verb == "rate" else saturate(given))
+    return asyncio.run(keep_rate(parser().parse_args(arguments)))
 
 
 if __name__ == "__main__":

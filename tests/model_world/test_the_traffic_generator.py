@@ -1,4 +1,4 @@
-"""The demo's traffic: what a line says about an interval, what a saturation counts, and a clean end."""
+"""The demo's traffic: what a line says about an interval, and a clean end."""
 
 import asyncio
 import json
@@ -11,8 +11,6 @@ import pytest
 from aiohttp import web
 
 from e2e.traffic import generate
-from rightsizer_jobs.loadgen.load import CUT
-from rightsizer_jobs.loadgen.metrics import Window
 from rightsizer_jobs.loadgen.records import Exchange, Record
 
 SECOND = 1_000_000_000
@@ -39,13 +37,6 @@ def test_failures_are_counted_and_the_first_is_quoted() -> None:
     assert (line["failed"], line["failure"], line["ttft_p95_ms"]) == (2, "HTTP 500: x", -1.0)
 
 
-def test_a_saturation_counts_answers_that_ended_in_the_window() -> None:
-    records = [answered(0, 1, 4), answered(3, 6, 9), answered(9, 10, 16), failed(CUT), failed("HTTP 500: x")]
-    assert generate.saturation(records, Window(5 * SECOND, 15 * SECOND), 64) == {
-        "rps": 0.1, "output_tps": 6.4, "failed": 1,
-    }  # fmt: skip
-
-
 async def completions(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
@@ -70,7 +61,7 @@ async def address(unused_tcp_port: int) -> AsyncIterator[str]:
 
 async def test_traffic_ends_cleanly_at_sigterm_with_a_last_line(address: str) -> None:
     command = [
-        sys.executable, generate.__file__, "rate", "--url", address, "--model", "m", "--rate", "50", "--every", "0.5",
+        sys.executable, generate.__file__, "--url", address, "--model", "m", "--rate", "50", "--every", "0.5",
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -83,17 +74,3 @@ async def test_traffic_ends_cleanly_at_sigterm_with_a_last_line(address: str) ->
     assert first["failed"] == 0
     assert first["sent"] > 0
     assert json.loads(rest.splitlines()[-1])["failed"] == 0
-
-
-async def test_saturation_prints_what_the_server_gave(address: str) -> None:
-    command = [
-        sys.executable, generate.__file__, "saturate", "--url", address, "--model", "m",
-        "--seconds", "1", "--concurrency", "2", "--output", "2",
-    ]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    result = json.loads(out)
-    assert process.returncode == 0
-    assert result["failed"] == 0
-    assert result["output_tps"] == pytest.approx(result["rps"] * 2, rel=0.01)
-    assert result["rps"] > 0
