@@ -117,3 +117,27 @@ def test_the_sample_with_every_field_fits_its_schema(short: str) -> None:
     properties = schema(samples.kind(short).plural)
     assert list(openapi.violations(properties["spec"], sample["spec"])) == []
     assert list(openapi.violations(properties["status"], sample["status"])) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ("spec", "accepted.workload.static.requestRate"),
+        ("spec", "accepted.model.path"),
+        ("spec", "gpuHourly"),
+        ("status", "money"),
+        ("status", "current.use.running"),
+    ],
+)
+def test_what_the_operator_writes_keeps_its_patterns_without_messages_for_people(part: str, path: str) -> None:
+    sample = samples.full("optrun")
+    broken = samples.changed(sample, f"{part}.{path}", "no such thing!")
+    assert list(openapi.violations(schema("optimizationruns")[part], broken[part])) == [f".{path}: should match"]
+
+
+def test_what_people_write_keeps_its_messages() -> None:
+    rate = schema("inferencedeployments")["spec"]["properties"]["workload"]["properties"]["static"]["properties"]
+    assert [rule["message"] for rule in rate["requestRate"]["x-kubernetes-validations"]] == [
+        'must be a decimal number as text, with at most 6 decimals, e.g. "5.5"',
+        "must be greater than 0",
+    ]

@@ -5,6 +5,7 @@ beyond its schema (names, printer columns, selectable fields) is the table ``KIN
 """
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from rightsizer_operator.resource import reference, structural
 from rightsizer_operator.resource.base import Resource
+from rightsizer_operator.resource.rules import VALIDATIONS
 from rightsizer_operator.resource.run import RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import InferenceDeploymentStatus
@@ -125,8 +127,10 @@ COPIED = "As in InferenceDeployment."
 
 
 def _copied(node: dict[str, Any]) -> dict[str, Any]:
-    """A schema whose fields are described in another kind: said once, or the CRD grows too large."""
-    found = dict(node)
+    """A schema whose fields are described in another kind: said once, or the CRD grows too large. Its rules that need
+    several fields are left out too: what is copied has passed them, and the types hold them again when it is read.
+    """
+    found = {word: value for word, value in node.items() if word != VALIDATIONS or node["type"] == "string"}
     if "properties" in node:
         fields = node["properties"].items()
         found["properties"] = {name: {**_copied(child), "description": COPIED} for name, child in fields}
@@ -135,13 +139,37 @@ def _copied(node: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def schema(kind: Kind) -> dict[str, Any]:
-    """The structural schema of a kind. Status carries no defaults: what the operator did not say is absent."""
+_MATCHES = re.compile(r"self\.matches\('(.*)'\)")
+
+
+def _terse(node: dict[str, Any]) -> dict[str, Any]:
+    """A schema of what only the operator writes: of the rules of a text its first pattern, without the message that
+    tells people what to write instead. A rule with its message takes four times the bytes.
+    """
+    found = dict(node)
+    if node["type"] == "string":
+        patterns = [_MATCHES.fullmatch(rule["rule"]) for rule in found.pop(VALIDATIONS, ())]
+        known = [match[1].replace("\\\\", "\\").replace("\\'", "'") for match in patterns if match]
+        found = {**found, "pattern": known[0]} if known else found
+    if "properties" in node:
+        found["properties"] = {name: _terse(child) for name, child in node["properties"].items()}
+    if "items" in node:
+        found["items"] = _terse(node["items"])
+    return found
+
+
+def schema(kind: Kind, *, whole: bool = False) -> dict[str, Any]:
+    """The structural schema of a kind. Status carries no defaults: what the operator did not say is absent. ``whole``:
+    as for people, with the rules' messages also where only the operator writes.
+    """
     text = {"type": "string"}
     spec = structural.structural(kind.spec.model_json_schema(by_alias=True))
     status = structural.structural(kind.status.model_json_schema(by_alias=True), defaults=False)
     if kind.spec is RunSpec:
         spec["properties"]["accepted"] = {**_copied(spec["properties"]["accepted"]), "description": COPY}
+    if not whole:
+        status = _terse(status)
+        spec = _terse(spec) if kind.spec is RunSpec else spec
     return {
         "description": kind.description,
         "type": "object",
@@ -153,7 +181,7 @@ def schema(kind: Kind) -> dict[str, Any]:
             "spec": {**spec, "description": "What is wanted." if kind.short == "infdep" else "The frozen inputs."},
             "status": {**status, "description": "What is true; written by the operator only."},
         },
-        "x-kubernetes-validations": [
+        VALIDATIONS: [
             {
                 "rule": f"size(self.metadata.name) <= {NAME_LIMIT}",
                 "message": f"metadata.name must have at most {NAME_LIMIT} characters: it becomes a label value",
@@ -230,7 +258,7 @@ def files() -> dict[str, str]:
         crd = yaml.dump(definition(kind), Dumper=_Compact, sort_keys=False, width=120, allow_unicode=True)
         found[f"crds/{kind.plural}.yaml"] = HEADER + crd
         found[f"docs/reference/{kind.kind.lower()}.md"] = reference.page(
-            kind.kind, kind.description, schema(kind), COMMAND
+            kind.kind, kind.description, schema(kind, whole=True), COMMAND
         )
     found["docs/reference/reasons.md"] = reference.reasons_page(COMMAND)
     return found
