@@ -4,6 +4,7 @@ import pytest
 
 from e2e.embedded.client import Client, wait_for
 from rightsizer_operator.cluster.accelerators import CapacityReader
+from rightsizer_operator.cluster.gpu_reader import GpuReader
 from rightsizer_operator.cluster.kube import KubeCluster
 from rightsizer_operator.cluster.observe import observe
 from rightsizer_operator.cluster.prometheus import DemandReader
@@ -16,14 +17,19 @@ SETTINGS = parsed({"trial": {"image": "trial"}, "compress": {"image": "compress"
 
 
 async def look(cluster: KubeCluster, namespace: str, name: str = "support-chat") -> World:
-    world = await observe(cluster, CapacityReader(cluster), DemandReader(None), SETTINGS, namespace, name, NOW)
+    world = await observe(
+        cluster, CapacityReader(cluster), DemandReader(None), GpuReader(None), SETTINGS, namespace, name, NOW
+    )
     assert world is not None
     return world
 
 
 async def test_a_resource_that_does_not_exist_has_no_world(cluster: KubeCluster, namespace: str) -> None:
     assert (
-        await observe(cluster, CapacityReader(cluster), DemandReader(None), SETTINGS, namespace, "nothing", NOW) is None
+        await observe(
+            cluster, CapacityReader(cluster), DemandReader(None), GpuReader(None), SETTINGS, namespace, "nothing", NOW
+        )
+        is None
     )
 
 

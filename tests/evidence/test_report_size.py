@@ -48,6 +48,7 @@ def some_probe(source):
 
 def report(questions, probes, seed=1):
     source = random.Random(seed)
+    unseen = "".join(source.choices(LETTERS, k=120))
     return TrialReport(
         purpose="Explore",
         candidate="c" * 40,
@@ -72,12 +73,25 @@ def report(questions, probes, seed=1):
             input_tokens=12345.6,
             output_tokens=1234.5,
         ),
+        use_at_demand=EngineUse(
+            rate_rps=0.9876,
+            ended=1764000000.1,
+            seconds=123.4,
+            running=12.34,
+            slots=1024,
+            waiting=0.1234,
+            kv_usage=0.4321,
+            gpu_unseen=unseen,
+        ),
         use=EngineUse(
             rate_rps=1.234,
+            ended=1764000000.1,
+            seconds=123.4,
+            slots=1024,
             running=123.4,
             waiting=12.34,
             kv_usage=0.9876,
-            gpu_unseen="".join(source.choices(LETTERS, k=120)),
+            gpu_unseen=unseen,
         ),
         client=ClientHealth(send_lag_p95_ms=1.234, loop_lag_p95_ms=1.234, throttled_s=0.0),
         records="/rightsizer/volume/runs/0b0e7b1c-3d0a-4c51-9a51-b60f2a3f4f10/" + "c" * 40 + "-explore-1.jsonl.gz",

@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass
 
 from rightsizer_operator.cluster.accelerators import CapacityReader
+from rightsizer_operator.cluster.gpu_reader import GpuReader
 from rightsizer_operator.cluster.port import Cluster
 from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.reconcile import Advance, Reconciler
@@ -32,6 +33,7 @@ def reconciler(cluster: Cluster, advance: Advance, clock: Clock | None = None) -
         cluster=cluster,
         capacity=CapacityReader(cluster),
         demand=DemandReader(SETTINGS.prometheus),
+        gpus=GpuReader(SETTINGS.prometheus),
         settings=SETTINGS,
         advance=advance,
         recorder=Recorder(cluster, "test"),

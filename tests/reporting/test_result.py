@@ -320,3 +320,20 @@ def test_how_busy_a_replica_was_is_told_and_what_was_not_measured_says_why(infde
     assert "&lt;no&gt; pynvml" in document.page(found)
     run["status"]["current"]["use"].update(gpuPercent="87", gpuNotMeasured="")
     assert "87.0 % Measured at 1.40/s" in chr(10).join(tables.report(assembled(infdep, run)))
+
+
+def test_both_rates_stand_one_below_the_other_with_who_told_of_the_gpus(infdep: Object, run: Object) -> None:
+    run["status"]["current"]["use"] = {"atRps": "1.4", "running": "12", "slots": "48", "batchPercent": "25"}
+    run["status"]["current"]["useAtDemand"] = {
+        "atRps": "0.9", "running": "3", "gpuPercent": "31", "gpuSource": "DCGM", "dramPercent": "22",
+        "gpuQuery": "up<1",
+    }  # fmt: skip
+    found = assembled(infdep, run)
+    told = chr(10).join(tables.report(found))
+    assert "requests running in one replica, at the demand" in told
+    assert "3.00 Measured at 0.900/s" in told
+    assert "25.0 % Measured at 1.40/s (48 places)" in told
+    assert "31.0 % Measured at 0.900/s (DCGM, memory 22.0 %)" in told
+    assert "Asked of Prometheus: up<1" in chr(10).join(tables.explanation(found))
+    assert "up&lt;1" in document.page(found)
+    assert found.wire()["before"]["useAtDemand"]["gpuPercent"] == {"value": 31.0, "evidence": "Measured"}  # type: ignore[index]

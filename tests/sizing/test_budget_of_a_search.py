@@ -66,9 +66,9 @@ def test_what_the_certification_will_take_is_held_back_of_hours_money_and_time()
     assert "and the certification do not fit" in refused(Budget(deadline_minutes=60), 0, kept=kept, minutes=36)
 
 
-def test_a_certification_takes_the_engines_start_the_warm_up_and_the_held_rate() -> None:
-    measurement = MeasurementSpec(warmup_seconds=20, certification_seconds=600)
-    assert budget.certification_s([], measurement) == 640
+def test_a_certification_takes_the_engines_start_the_warm_up_the_held_rate_and_the_share_of_the_demand() -> None:
+    measurement = MeasurementSpec(warmup_seconds=20, certification_seconds=600, probe_seconds=60)
+    assert budget.certification_s([], measurement) == 2 * 20 + 600 + 20 + 60
 
 
 def test_a_running_trial_has_what_the_nearest_limit_leaves() -> None:

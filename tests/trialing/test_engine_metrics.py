@@ -27,6 +27,7 @@ TRTLLM_PAGE = b"""
 trtllm_kv_cache_reused_blocks_total{engine_type="trtllm"} 30.0
 trtllm_kv_cache_missed_blocks_total{engine_type="trtllm"} 70.0
 trtllm_num_requests_waiting{engine_type="trtllm"} 2.0
+trtllm_max_num_active_requests{engine_type="trtllm"} 64.0
 """
 
 

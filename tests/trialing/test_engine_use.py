@@ -60,3 +60,49 @@ async def test_an_engine_without_metrics_has_no_figures(start_engine: Any, assig
     report = await repeat_void(assign(engine.base_url, purpose="Certify", rate_rps=10.0, slo=PATIENT))
     assert report.use is not None, report
     assert (report.use.running, report.use.kv_usage) == (None, None)
+
+
+async def test_last_of_all_the_engine_is_watched_at_its_share_of_the_demand(
+    start_engine: Any, assign: Any, repeat_void: Any
+) -> None:
+    engine = await start_engine(slots=4)
+    asked = assign(engine.base_url, purpose="Certify", rate_rps=20.0, demand_share_rps=8.0, slo=PATIENT)
+    report = await repeat_void(asked)
+    assert report.outcome == "Succeeded", report
+    assert [probe.rate_rps for probe in report.probes] == [20]  # the verdict rests on nothing else
+    assert report.use is not None and report.use.rate_rps == 20
+    assert report.use_at_demand is not None, report
+    assert report.use_at_demand.rate_rps == 8
+    assert report.use_at_demand.seconds == 1.2
+    assert report.use.ended < report.use_at_demand.ended - 1
+
+
+async def test_an_exploration_is_watched_at_the_demand_whatever_its_verdict(
+    start_engine: Any, assign: Any, repeat_void: Any
+) -> None:
+    engine = await start_engine(slots=4)
+    report = await repeat_void(assign(engine.base_url, demand_share_rps=8.0, slo={"e2e_ms": 20_000}))
+    assert report.outcome == "Succeeded", report
+    assert report.use_at_demand is not None and report.use_at_demand.rate_rps == 8
+
+
+async def test_without_time_for_it_or_without_being_asked_nothing_is_told_of_the_demand(
+    start_engine: Any, assign: Any, repeat_void: Any
+) -> None:
+    engine = await start_engine(slots=4)
+    hold = {"purpose": "Certify", "rate_rps": 20.0, "slo": PATIENT}
+    assert (await repeat_void(assign(engine.base_url, **hold))).use_at_demand is None
+    short = {"total_s": 18.0, "request_s": 17.0}
+    report = await repeat_void(assign(engine.base_url, **hold, demand_share_rps=8.0, deadlines=short))
+    assert report.outcome == "Succeeded"
+    assert report.use_at_demand is None
+
+
+async def test_a_share_that_the_engine_cannot_hold_is_left_out(
+    start_engine: Any, assign: Any, repeat_void: Any
+) -> None:
+    engine = await start_engine(slots=1, step_s=0.02)
+    slow = {"purpose": "Certify", "rate_rps": 2.0, "demand_share_rps": 300.0, "slo": {"ttft_ms": 100}}
+    report = await repeat_void(assign(engine.base_url, **slow))
+    assert report.use is not None and report.use.rate_rps == 2
+    assert report.use_at_demand is None

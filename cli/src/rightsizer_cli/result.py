@@ -102,10 +102,22 @@ class Use(Document):
     at_rps: float
     running: Figure | None = None
     """Requests in the engine's running batch."""
+    slots: float | None = None
+    """Requests that the batch has places for, as the engine or its command line says."""
+    batch_percent: Figure | None = None
+    """``running`` over ``slots``."""
     waiting: Figure | None = None
     kv_cache_percent: Figure | None = None
     gpu_percent: Figure | None = None
     """Share of time in which a kernel ran."""
+    gpu_source: str = ""
+    """NVML, or DCGM through Prometheus."""
+    tensor_percent: Figure | None = None
+    """Share of cycles with busy tensor cores; of DCGM."""
+    dram_percent: Figure | None = None
+    """Share of cycles with memory traffic; of DCGM."""
+    gpu_query: str = ""
+    """The query, of DCGM."""
     gpu_not_measured: str = ""
     """Why there is no gpu_percent."""
 
@@ -131,6 +143,9 @@ class Side(Document):
     headroom_percent: Figure | None = None
     """What all replicas sustain beyond the demand, in percent of it; negative: they fall short."""
     use: Use | None = None
+    """At the rate, or the nearest one that held."""
+    use_at_demand: Use | None = None
+    """At one replica's share of the demand."""
     cost_per_hour: Figure | None = None
     cost_per_million_tokens: Figure | None = None
     """At the demand, all cost on output tokens."""

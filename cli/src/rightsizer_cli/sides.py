@@ -58,6 +58,7 @@ def _side(found: Configuration, entry: CandidateStatus | None, serving: Serving 
         utilisation_percent=figure(found.utilisation_percent, evidence),
         headroom_percent=_signed(found.headroom_percent, evidence),
         use=_use(found.use, evidence),
+        use_at_demand=_use(found.use_at_demand, evidence),
         cost_per_hour=figure(found.cost_per_hour, evidence),
         cost_per_million_tokens=figure(found.cost_per_million_tokens, evidence),
         cost_per_million_tokens_at_rate=figure(found.cost_per_million_tokens_at_rate, evidence),
@@ -74,9 +75,15 @@ def _use(found: status.Use | None, evidence: Evidence) -> Use | None:
     return Use(
         at_rps=number(found.at_rps),
         running=figure(found.running, evidence),
+        slots=None if found.slots is None else number(found.slots),
+        batch_percent=figure(found.batch_percent, evidence),
         waiting=figure(found.waiting, evidence),
         kv_cache_percent=figure(found.kv_cache_percent, evidence),
         gpu_percent=figure(found.gpu_percent, evidence),
+        gpu_source=found.gpu_source or "",
+        tensor_percent=figure(found.tensor_percent, evidence),
+        dram_percent=figure(found.dram_percent, evidence),
+        gpu_query=found.gpu_query,
         gpu_not_measured=found.gpu_not_measured,
     )
 

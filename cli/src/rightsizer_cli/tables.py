@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rightsizer_cli.levers import in_words
 from rightsizer_cli.plain import table, visible
-from rightsizer_cli.result import Certificate, Figure, Learned, Repeat, Result, Rung, Side, Targets
+from rightsizer_cli.result import Certificate, Figure, Learned, Repeat, Result, Rung, Side, Targets, Use
 from rightsizer_operator.sizing.figures import counted
 
 Cell = Callable[[Side], str]
@@ -45,18 +45,49 @@ def figure(found: Figure | None, unit: str = "", written: Callable[[float], str]
     return f"{text} {found.evidence}"
 
 
-def use_figure(side: Side, name: str, unit: str = "") -> str:
+USES: tuple[tuple[str, Callable[[Side], Use | None]], ...] = (
+    ("at the demand", lambda side: side.use_at_demand),
+    ("at the rate", lambda side: side.use),
+)
+"""The two rates at which it is told how busy one replica was."""
+
+
+def use_figure(use: Use | None, name: str, unit: str = "") -> str:
     """How busy one replica was, with the rate at which it was; a dash where that was not measured."""
-    found = getattr(side.use, name) if side.use else None
-    return f"{figure(found, unit)} at {number(side.use.at_rps)}/s" if side.use and found else "-"
+    found = getattr(use, name) if use else None
+    return f"{figure(found, unit)} at {number(use.at_rps)}/s" if use and found else "-"
 
 
-def gpu_use(side: Side) -> str:
-    """Utilisation of its GPUs, or why it was not measured."""
-    if side.use is None:
+def places(use: Use | None) -> str:
+    """How much of its batch was taken; a dash where nothing says how many places it has."""
+    if use is None or use.slots is None:
         return "-"
-    why = f" ({visible(side.use.gpu_not_measured)})" if side.use.gpu_not_measured else ""
-    return use_figure(side, "gpu_percent", " %") if side.use.gpu_percent else f"not measured{why}"
+    return f"{use_figure(use, 'batch_percent', ' %')} ({stated(use.slots)} places)"
+
+
+def gpu_use(use: Use | None) -> str:
+    """Utilisation of its GPUs and who told it, or why it was not measured."""
+    if use is None:
+        return "-"
+    if use.gpu_percent is None:
+        return "not measured" + (f" ({visible(use.gpu_not_measured)})" if use.gpu_not_measured else "")
+    more = (("tensor cores", use.tensor_percent), ("memory", use.dram_percent))
+    told = ", ".join([use.gpu_source, *(f"{name} {number(found.value)} %" for name, found in more if found)])
+    return use_figure(use, "gpu_percent", " %") + (f" ({visible(told)})" if told else "")
+
+
+def _use_rows() -> list[tuple[str, Cell]]:
+    """The same figures at both rates, one below the other."""
+    cells: tuple[tuple[str, Callable[[Use | None], str]], ...] = (
+        ("requests running in one replica", lambda use: use_figure(use, "running")),
+        ("places of its batch taken", places),
+        ("KV cache in use", lambda use: use_figure(use, "kv_cache_percent", " %")),
+        ("GPU utilisation", gpu_use),
+    )
+    return [
+        (f"{label}, {where}", lambda side, cell=cell, at=at: cell(at(side))) for label, cell in cells
+        for where, at in USES
+    ]  # fmt: skip
 
 
 def figure_value(found: Figure | None) -> str:
@@ -95,9 +126,7 @@ def _side_rows(result: Result) -> list[tuple[str, Cell]]:
         *(_latency_row(result.targets.percentile, metric, limit) for metric, limit in result.targets.limits_ms.items()),
         ("utilisation at the demand", lambda side: figure(side.utilisation_percent, " %")),
         ("headroom above the demand", lambda side: figure(side.headroom_percent, " %")),
-        ("requests running in one replica", lambda side: use_figure(side, "running")),
-        ("KV cache in use", lambda side: use_figure(side, "kv_cache_percent", " %")),
-        ("GPU utilisation", gpu_use),
+        *_use_rows(),
         ("cost per M tokens at the demand", lambda side: figure(side.cost_per_million_tokens, unit, price)),
         ("cost per M tokens at the rate", lambda side: figure(side.cost_per_million_tokens_at_rate, unit, price)),
     ]
@@ -198,8 +227,20 @@ def explanation(result: Result) -> list[str]:
     """Why this configuration, and why not each other candidate."""
     ranked = estimates(result)
     shown = [*ranked, ""] if ranked else []
-    rest = [*_minimality(result), *_lessons(result), *_again(result.repeat)]
+    rest = [*_minimality(result), *_busy(result), *_lessons(result), *_again(result.repeat)]
     return [*_why(result), "", *shown, *_why_not(result), *rest]
+
+
+def _busy(result: Result) -> list[str]:
+    """How busy a replica is before and after at both rates, and the queries that told of its GPUs."""
+    sides = [(name, side) for name, side in (("BEFORE", result.before), ("AFTER", result.after)) if side]
+    rows = [(label, *(cell(side) for _, side in sides)) for label, cell in _use_rows()]
+    shown = [row for row in rows if set(row[1:]) != {"-"}]
+    if not shown:
+        return []
+    asked = {use.gpu_query for _, side in sides for use in (side.use, side.use_at_demand) if use and use.gpu_query}
+    queries = [f"Asked of Prometheus: {visible(query)}" for query in sorted(asked)]
+    return ["", "How busy one replica is:", *table(("", *(name for name, _ in sides)), shown), *queries]
 
 
 def _lessons(result: Result) -> list[str]:

@@ -22,6 +22,7 @@ from rightsizer_operator import handlers, journal, probes
 from rightsizer_operator import settings as configuration
 from rightsizer_operator.cluster import kube, rights
 from rightsizer_operator.cluster.accelerators import CapacityReader
+from rightsizer_operator.cluster.gpu_reader import GpuReader
 from rightsizer_operator.cluster.port import INFERENCE_DEPLOYMENTS, Cluster, ClusterError, NotFound
 from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.lease import LeaderOnly, LeadershipLost, Lease
@@ -126,6 +127,7 @@ def _reconciler(replica: Replica) -> Reconciler:
         cluster=guarded,
         capacity=CapacityReader(guarded, replica.settings.namespaces),
         demand=DemandReader(replica.settings.prometheus),
+        gpus=GpuReader(replica.settings.prometheus),
         settings=replica.settings,
         advance=replica.advance,
         recorder=Recorder(guarded, replica.lease.identity),

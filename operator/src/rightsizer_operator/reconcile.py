@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from rightsizer_operator.actions import Action, ApplyTarget, CreateJob, EmitEvent
 from rightsizer_operator.cluster import statuses
 from rightsizer_operator.cluster.accelerators import CapacityReader
+from rightsizer_operator.cluster.gpu_reader import GpuReader
 from rightsizer_operator.cluster.observe import observe
 from rightsizer_operator.cluster.perform import perform
 from rightsizer_operator.cluster.port import ApplyConflict, Cluster, ClusterError, Refused
@@ -47,6 +48,7 @@ class Reconciler:
     cluster: Cluster
     capacity: CapacityReader
     demand: DemandReader
+    gpus: GpuReader
     settings: Settings
     advance: Advance
     recorder: Recorder
@@ -80,7 +82,7 @@ class Reconciler:
     async def reconcile(self, key: Key) -> float | None:
         """One pass; raises ClusterError, and whatever a phase raises."""
         world = await observe(
-            self.cluster, self.capacity, self.demand, self.settings, key.namespace, key.name, self.clock()
+            self.cluster, self.capacity, self.demand, self.gpus, self.settings, key.namespace, key.name, self.clock()
         )
         if world is None:
             self.telemetry.gone(key)

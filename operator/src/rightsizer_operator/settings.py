@@ -70,7 +70,9 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusEndpoint:
-    """Where the peak demand is read: operator configuration, so that no tenant can point a request elsewhere."""
+    """Where the peak demand and the utilisation of GPUs are read: operator configuration, so that no tenant can point a
+    request elsewhere.
+    """
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
     url: Annotated[

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rightsizer_operator.actions import Action
-from rightsizer_operator.resource.run import RunSpec, RunStatus
+from rightsizer_operator.resource.run import GpuReading, RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import InferenceDeploymentStatus, PeakReading
 from rightsizer_operator.settings import Settings
@@ -84,6 +84,9 @@ class World:
     peak: PeakReading | Unread | None = None
     """The peak demand as Prometheus has it now; None where nobody asks for it. As old as the operator's settings
     allow."""
+    gpu_readings: dict[str, tuple[GpuReading, ...]] = field(default_factory=dict)
+    """How busy the GPUs of trials were that have just finished, by name of the Job, where their clients could not see
+    them."""
     run: OptimizationRun | None = None
     """The run that status.runRef or the fingerprint names."""
     run_names: tuple[tuple[str, str, str], ...] = ()

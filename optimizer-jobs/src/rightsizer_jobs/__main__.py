@@ -65,14 +65,19 @@ def main(environment: Mapping[str, str]) -> int:
     return 0
 
 
+SPARED = ("model", "use_at_demand")
+"""What a report does without where it would be too long, in this order: evidence comes first."""
+
+
 def _fitting(report: TrialReport | CompressReport) -> TrialReport | CompressReport:
-    """Without the model's description where that is too much: evidence comes first."""
-    if not isinstance(report, TrialReport) or report.model is None:
+    """The report without what is too much for a termination message."""
+    if not isinstance(report, TrialReport):
         return report
-    try:
-        dump_report(report)
-    except ReportTooLong:
-        return report.model_copy(update={"model": None})
+    for field in SPARED:
+        try:
+            dump_report(report)
+        except ReportTooLong:
+            report = report.model_copy(update={field: None})
     return report
 
 

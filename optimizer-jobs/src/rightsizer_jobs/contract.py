@@ -151,6 +151,11 @@ class TrialAssignment(Frozen):
         default=0, ge=0, description="NVIDIA GPUs of the engine beside this client; 0: none, or not beside it"
     )
     records_dir: str | None = Field(default=None, description="where full records are written, as mounted")
+    demand_share_rps: float | None = Field(
+        default=None,
+        gt=0,
+        description="what one replica carries of the demand: last of all, how busy the engine is at that rate",
+    )
     describe_model: bool = Field(
         default=False, description="report what config.json says of the model's size and shape, for the estimator"
     )
@@ -226,7 +231,10 @@ class EngineUse(Frozen):
     """How busy one engine was over a probe: means over the window; none: the engine publishes no such figure."""
 
     rate_rps: float
+    ended: float | None = Field(default=None, description="end of the window, Unix seconds of the client's clock")
+    seconds: float | None = Field(default=None, description="length of the window")
     running: float | None = Field(default=None, description="requests in the running batch")
+    slots: float | None = Field(default=None, description="requests that the running batch has places for")
     waiting: float | None = Field(default=None, description="requests in the engine's queue")
     kv_usage: float | None = Field(default=None, description="share of the KV cache in use, 0..1")
     gpu_percent: float | None = Field(default=None, description="share of time in which a kernel ran (NVML)")
@@ -264,6 +272,9 @@ class TrialReport(Frozen):
     capacity: Capacity | None = None
     use: EngineUse | None = Field(
         default=None, description="at the largest rate that held every limit, else at the last one probed"
+    )
+    use_at_demand: EngineUse | None = Field(
+        default=None, description="at the assignment's demand_share_rps, where that was given and could be held"
     )
     client: ClientHealth | None = None
     records: str | None = None

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from rightsizer_cli.page.markup import Child, Markup, joined, tag
 from rightsizer_cli.page.parts import figure, row, section, signed, table
-from rightsizer_cli.result import Certificate, Figure, Result, Side
-from rightsizer_cli.tables import configured, load, number, price, stated
+from rightsizer_cli.result import Certificate, Figure, Result, Side, Use
+from rightsizer_cli.tables import USES, configured, load, number, price, stated
 from rightsizer_operator.sizing.figures import counted
 
 # --- head
@@ -126,9 +126,7 @@ def _side_rows(result: Result, shown: Sequence[Side]) -> list[tuple[Child, list[
     rows += [
         ("utilisation at the demand", [_maybe(side.utilisation_percent, " %") for side in shown]),
         ("headroom above the demand", [_maybe(side.headroom_percent, " %") for side in shown]),
-        ("requests running in one replica", [_use(side, "running", "") for side in shown]),
-        ("KV cache in use", [_use(side, "kv_cache_percent", " %") for side in shown]),
-        ("GPU utilisation", [_gpu(side) for side in shown]),
+        *_use_rows(shown),
         ("cost per hour", [_maybe(side.cost_per_hour, unit, price) for side in shown]),
         (
             "cost per M output tokens, at the demand",
@@ -146,19 +144,41 @@ def _maybe(found: Figure | None, unit: str, written: Callable[[float], str] = nu
     return figure(found, unit, written) if found else None
 
 
-def _use(side: Side, name: str, unit: str) -> Markup | None:
-    found = getattr(side.use, name) if side.use else None
-    if side.use is None or found is None:
-        return None
-    return joined(figure(found, unit), tag("span", f"at {number(side.use.at_rps)} requests/s", class_="small"))
+def _use_rows(shown: Sequence[Side]) -> list[tuple[Child, list[Child]]]:
+    """The same figures at the demand and at the rate."""
+    cells: tuple[tuple[str, Callable[[Use], Markup | None]], ...] = (
+        ("requests running in one replica", lambda use: _use(use, "running", "")),
+        ("places of its batch taken", _places),
+        ("KV cache in use", lambda use: _use(use, "kv_cache_percent", " %")),
+        ("GPU utilisation", _gpu),
+    )
+    return [
+        (f"{label}, {where}", [cell(use) if (use := at(side)) else None for side in shown]) for label, cell in cells
+        for where, at in USES
+    ]  # fmt: skip
 
 
-def _gpu(side: Side) -> Markup | None:
-    if side.use is None:
+def _use(use: Use, name: str, unit: str, more: str = "") -> Markup | None:
+    found = getattr(use, name)
+    if found is None:
         return None
-    if side.use.gpu_percent is not None:
-        return _use(side, "gpu_percent", " %")
-    return joined("not measured", tag("span", side.use.gpu_not_measured, class_="small"))
+    return joined(figure(found, unit), tag("span", f"at {number(use.at_rps)} requests/s{more}", class_="small"))
+
+
+def _places(use: Use) -> Markup | None:
+    return _use(use, "batch_percent", " %", f", of {stated(use.slots)} places") if use.slots else None
+
+
+def _gpu(use: Use) -> Markup | None:
+    if use.gpu_percent is None:
+        return joined("not measured", tag("span", use.gpu_not_measured, class_="small"))
+    more = (("tensor cores", use.tensor_percent), ("memory", use.dram_percent))
+    told = "".join(f", {name} {number(found.value)} %" for name, found in more if found)
+    source = f", {use.gpu_source}" if use.gpu_source else ""
+    return joined(
+        _use(use, "gpu_percent", " %", source + told),
+        tag("span", use.gpu_query, class_="small") if use.gpu_query else "",
+    )
 
 
 def _what(side: Side) -> Markup:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rightsizer_operator.cluster import parse
 from rightsizer_operator.cluster.accelerators import Capacity, CapacityReader
+from rightsizer_operator.cluster.gpu_reader import GpuReader
 from rightsizer_operator.cluster.port import (
     AUTOSCALERS,
     CLAIMS,
@@ -28,6 +29,7 @@ from rightsizer_operator.cluster.port import (
 )
 from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.manifests import labels
+from rightsizer_operator.resource.run import GpuReading
 from rightsizer_operator.resource.status import PeakReading
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing.demand import usable
@@ -46,6 +48,7 @@ async def observe(
     cluster: Cluster,
     capacity: CapacityReader,
     demand: DemandReader,
+    gpus: GpuReader,
     settings: Settings,
     namespace: str,
     name: str,
@@ -60,7 +63,7 @@ async def observe(
         return World(now=now, settings=settings, infdep=infdep)
     try:
         world = await _around(cluster, capacity, World(now=now, settings=settings, infdep=infdep))
-        return replace(world, peak=await _peak(demand, world))
+        return replace(world, peak=await _peak(demand, world), gpu_readings=await _gpu_readings(gpus, world))
     except ExceptionGroup as group:  # reads ran side by side; the first failure speaks for all
         raise group.exceptions[0] from group
 
@@ -123,6 +126,21 @@ async def _peak(demand: DemandReader, world: World) -> PeakReading | Unread | No
         return None
     question = demand.question(world.infdep.namespace, spec.target_ref.name, asked.window_hours, asked.average_minutes)
     return await demand.read(question, world.now)
+
+
+async def _gpu_readings(gpus: GpuReader, world: World) -> dict[str, tuple[GpuReading, ...]]:
+    """By name of a Job that has finished and is not recorded yet; those without a reading are left out."""
+    if world.run is None or world.infdep.spec is None:
+        return {}
+    recorded = {record.job for record in world.run.status.trials}
+    resource = world.run.spec.baseline.accelerator_resource or world.infdep.spec.accelerator.resource
+    found = {}
+    for job in world.jobs:
+        name, uid = str(job["metadata"]["name"]), job["metadata"]["uid"]
+        if name not in recorded:
+            pods = [pod for pod in world.job_pods if parse.owned_by(pod, uid)]
+            found[name] = await gpus.read(job, pods, world.target_pods, resource)
+    return {name: readings for name, readings in found.items() if readings}
 
 
 async def _rivals(cluster: Cluster, infdep: InferenceDeployment, target_name: str) -> tuple[Rival, ...]:

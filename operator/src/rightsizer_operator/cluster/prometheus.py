@@ -1,4 +1,5 @@
-"""Reading Prometheus: one number a question, behind our own limits. Called by ``observe``; decides nothing.
+"""Reading Prometheus behind our own limits, for the peak demand. Called by ``observe`` and ``gpu_reader``; decides
+nothing.
 
 Where Prometheus is, is operator configuration. The client library (prometheus-api-client) waits for ever, follows
 redirects and takes proxies from the environment unless its session does not: ``_Bounded`` does not. What an answer says
@@ -93,18 +94,18 @@ def _kept_s(found: PeakReading | Unread, endpoint: PrometheusEndpoint) -> float:
 def _peak(endpoint: PrometheusEndpoint, asked: Question, now: datetime.datetime) -> PeakReading | Unread:
     query = demand.peak_query(asked)
     try:
-        with contextlib.closing(_connected(endpoint)) as prometheus:
-            rate = demand.single(_custom(prometheus, endpoint, query, now))
+        with contextlib.closing(connected(endpoint)) as prometheus:
+            rate = demand.single(instant(prometheus, endpoint, query, now))
             if rate is None:
                 return _nothing(asked, query, "no data")
-            steps = demand.single(_custom(prometheus, endpoint, demand.coverage_query(asked), now)) or 0.0
+            steps = demand.single(instant(prometheus, endpoint, demand.coverage_query(asked), now)) or 0.0
     except PrometheusApiClientException as error:
         log.warning("Prometheus refused a query", extra={"query": query, "error": str(error)[:300]})
-        return _unreachable("it refused the query; the operator's log has its words")
+        return _unreachable(words(error))
     except (requests.RequestException, TooMuch, OSError) as error:
         log.warning("Prometheus could not be read", extra={"error": f"{type(error).__name__}: {error}"[:300]})
-        return _unreachable(_words(error))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _unreachable(words(error))
+    except UNREADABLE as error:
         return _nothing(asked, query, f"an answer that is no demand ({str(error)[:60]})")
     return PeakReading(
         rate_rps=quantity(gpus.rounded_up(rate)),
@@ -116,13 +117,14 @@ def _peak(endpoint: PrometheusEndpoint, asked: Question, now: datetime.datetime)
     )
 
 
-def _custom(prometheus: Any, endpoint: PrometheusEndpoint, query: str, now: datetime.datetime) -> object:
-    """The result of an instant query. Prometheus gives up itself a little earlier than we do."""
+def instant(prometheus: Any, endpoint: PrometheusEndpoint, query: str, now: datetime.datetime) -> object:
+    """The result of an instant query at a time. Prometheus gives up itself a little earlier than we do."""
     params = {"time": f"{now.timestamp():.0f}", "timeout": f"{endpoint.timeout_s}s"}
     return prometheus.custom_query(query, params=params)
 
 
-def _connected(endpoint: PrometheusEndpoint) -> Any:
+def connected(endpoint: PrometheusEndpoint) -> Any:
+    """The library's client behind our limits, to be closed after use; raises OSError where the token cannot be read."""
     headers = {"Accept-Encoding": "identity"}
     if endpoint.bearer_token_file:  # read anew each time: tokens are rotated
         token = pathlib.Path(endpoint.bearer_token_file).read_text(encoding="ascii").strip()
@@ -160,18 +162,28 @@ class _Bounded(requests.Session):
         return response
 
 
-def _words(error: Exception) -> str:
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading an answer of another shape raises."""
+FAILURES = (PrometheusApiClientException, requests.RequestException, TooMuch, OSError, *UNREADABLE)
+"""Everything that asking and reading an answer raises."""
+
+
+def words(error: Exception) -> str:
     """What went wrong, in words of our own."""
     if isinstance(error, TooMuch):
         return f"its answer was {error}"
+    if isinstance(error, PrometheusApiClientException):
+        return "it refused the query; the operator's log has its words"
     kinds: tuple[tuple[type[Exception], str], ...] = (
         (requests.exceptions.SSLError, "its certificate is not trusted (prometheus.ca of the chart)"),
         (requests.Timeout, "no answer in time"),
         (requests.ConnectionError, "no connection"),
         (requests.exceptions.JSONDecodeError, "its answer is not JSON"),
         (FileNotFoundError, "the file of its bearer token is missing"),
+        (UnicodeDecodeError, "the file of its bearer token is not ASCII"),
     )
-    return next((words for kind, words in kinds if isinstance(error, kind)), type(error).__name__)
+    told = next((said for kind, said in kinds if isinstance(error, kind)), "")
+    return told or (str(error)[:60] if isinstance(error, ValueError) else type(error).__name__)
 
 
 def _unreachable(why: str) -> Unread:

@@ -96,6 +96,16 @@ def parsed(baseline: Baseline) -> EngineCommand:
     )
 
 
+def batch_limit(serving: Serving) -> int:
+    """The batch limit that a command line states; 0: none, or no plain number."""
+    try:
+        command = engine_command.parse({"image": serving.image, "command": serving.command, "args": serving.args})
+    except engine_command.Refused:
+        return 0
+    text = command.value(engine_flags.MAX_NUM_SEQS) or command.value(engine_flags.MAX_BATCH_SIZE) or ""
+    return int(text) if re.fullmatch(r"[1-9]\d{0,6}", text) else 0
+
+
 def _changes(
     baseline: Baseline,
     engine: str,

@@ -25,7 +25,7 @@ from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Artefact, Candidate
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec, MeasurementSpec
 from rightsizer_operator.resource.workload import TraceWorkload
-from rightsizer_operator.sizing import fingerprint, verdicts, workload
+from rightsizer_operator.sizing import budget, fingerprint, verdicts, workload
 from rightsizer_operator.world import OptimizationRun
 
 REQUEST_S = 120.0
@@ -63,6 +63,7 @@ def explore(
     questions: bool,
     baseline_answers: Answers | None,
     describe_model: bool = False,
+    demand_share_rps: float | None = None,
 ) -> TrialAssignment:
     """Quality, where it has not been measured yet, and capacity. All candidates share the seed: the same requests,
     the same gaps.
@@ -77,11 +78,14 @@ def explore(
         questions=_questions(spec, baseline_answers) if questions else None,
         baseline_answers=baseline_answers if questions else None,
         describe_model=describe_model,
+        demand_share_rps=demand_share_rps,
         least_error=BASELINE_ERROR if candidate.id in (verdicts.AS_IS, verdicts.ORIGINAL) else 0.0,
     )  # fmt: skip
 
 
-def certify(run: OptimizationRun, candidate: Candidate, attempt: int, rate_rps: float) -> TrialAssignment:
+def certify(
+    run: OptimizationRun, candidate: Candidate, attempt: int, rate_rps: float, *, demand_share_rps: float | None = None
+) -> TrialAssignment:
     """A fresh start and a new seed at one rate."""
     return _trial(
         run, "Certify", candidate.id, attempt,
@@ -89,6 +93,7 @@ def certify(run: OptimizationRun, candidate: Candidate, attempt: int, rate_rps: 
         endpoints=(local_endpoint(run, candidate),),
         seed=fingerprint.seed(run.uid, "certify", candidate.id, attempt),
         rates=Rates(hold=rate_rps),
+        demand_share_rps=demand_share_rps,
     )  # fmt: skip
 
 
@@ -161,6 +166,7 @@ def _trial(
     questions: QuestionSet | None = None,
     baseline_answers: Answers | None = None,
     describe_model: bool = False,
+    demand_share_rps: float | None = None,
     least_error: float = 0.0,
 ) -> TrialAssignment:
     spec = run.spec.accepted
@@ -179,7 +185,9 @@ def _trial(
         workload=_workload(run),
         slo=verdicts.slo_of(spec.slo),
         measurement=measurement,
-        deadlines=_deadlines(spec.search.measurement, measurement, questions is not None),
+        deadlines=_deadlines(
+            spec.search.measurement, measurement, asks=questions is not None, watches=demand_share_rps is not None
+        ),
         questions=questions,
         baseline_answers=baseline_answers,
         max_drop_points=number(spec.quality.max_drop_points),
@@ -188,6 +196,7 @@ def _trial(
         rate_rps=rates.hold,
         # Serving pods carry the users' traffic as well: both together make the demand.
         top_up=purpose == "Verify",
+        demand_share_rps=demand_share_rps,
         describe_model=describe_model,
         accelerators=accelerators,
         records_dir=_on_volume(f"runs/{run.uid}/{purpose.lower()}-{subject}-{attempt}"),
@@ -250,9 +259,10 @@ def measurement_of(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
     )
 
 
-def _deadlines(spec: MeasurementSpec, measurement: Measurement, asks: bool) -> Deadlines:
+def _deadlines(spec: MeasurementSpec, measurement: Measurement, *, asks: bool, watches: bool) -> Deadlines:
     """The client's own: the sum of what its steps may take."""
     steps = WARMUP_BLOCKS * measurement.warmup_block_s + max(measurement.budget_s, measurement.hold_s)
+    steps += budget.demand_run_s(spec) + REQUEST_S if watches else 0.0
     quality = QUESTIONS_S if asks else 0.0
     total = spec.ready_seconds + spec.first_token_seconds + steps + quality + REQUEST_S + MARGIN_S
     return Deadlines(

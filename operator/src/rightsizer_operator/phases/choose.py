@@ -89,7 +89,15 @@ def _allowed(view: View) -> str:
 def _certify(view: View, plan: Plan) -> Start:
     standing = plan.standing
     assert standing.candidate.serving is not None
-    assignment = assignments.certify(view.run, standing.candidate, standing.certify_attempts + 1, standing.rate_rps)
+    share = view.share_of_demand(plan.replicas)
+    apart = share is not None and abs(share / standing.rate_rps - 1) > figures.NEAR
+    assignment = assignments.certify(
+        view.run,
+        standing.candidate,
+        standing.certify_attempts + 1,
+        standing.rate_rps,
+        demand_share_rps=share if apart else None,
+    )
     return Start(
         job=measure.trial_manifest(view, standing.candidate.serving, assignment),
         phase="Certifying",

@@ -187,7 +187,9 @@ def _record(world: World, run: OptimizationRun, job: Object) -> TrialRecord | No
             for node in world.nodes or ()
         },
     )
-    return observe.record_of(job, world.job_pods, limits, world.now)
+    record = observe.record_of(job, world.job_pods, limits, world.now)
+    readings = world.gpu_readings.get(job["metadata"]["name"], ())
+    return record.model_copy(update={"gpu_readings": readings}) if record is not None and readings else record
 
 
 def _left_s(world: World, run: OptimizationRun, job: Object, pods: list[Object], resource: str) -> float:
@@ -226,6 +228,7 @@ def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:
         questions=verdicts.quality_key(candidate) not in answers,
         baseline_answers=base,
         describe_model=candidate.id == AS_IS,
+        demand_share_rps=view.share_of_demand(view.run.spec.baseline.replicas) if candidate.id == AS_IS else None,
     )
     return Start(
         job=trial_manifest(view, candidate.serving, assignment),

@@ -68,7 +68,8 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
             "latencies": figures.latencies(probe),
             # The users' traffic and ours together.
             "latencies_at_rps": quantity(view.basis.demand_rps / _carrying(view, proposal)),
-            "use": _use(report, view, proposal),
+            "use": None,
+            "use_at_demand": _use(report, record, view, proposal),
             "evidence": "Observed",
         }
     )
@@ -105,9 +106,9 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
     )
 
 
-def _use(report: TrialReport, view: View, proposal: RunProposal) -> Use | None:
+def _use(report: TrialReport, record: TrialRecord, view: View, proposal: RunProposal) -> Use | None:
     """How busy the new pods were, the users' traffic included: at their share of the demand."""
-    found = figures.use(report, 1)
+    found = figures.use(report.use, record.gpu_readings, view.basis.slots.get(proposal.candidate))
     return found and found.model_copy(update={"at_rps": quantity(view.basis.demand_rps / _carrying(view, proposal))})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from rightsizer_jobs.contract import CompressReport
 from rightsizer_operator.manifests import artefacts
+from rightsizer_operator.manifests.serving import batch_limit
 from rightsizer_operator.phases import demand
 from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.phases.observe import moment
@@ -75,6 +76,10 @@ class View:
     def spent(self) -> budget.Spent:
         return budget.spent(self.status.trials)
 
+    def share_of_demand(self, replicas: int) -> float | None:
+        """What one of so many replicas carries of the demand; None where the demand is not known yet."""
+        return self.basis.demand_rps / replicas if replicas and self.basis.workload.known else None
+
     def bar(self, standing: Standing) -> float | None:
         """The rate to beat; None where there is no incumbent yet."""
         incumbent = self.incumbent(standing)
@@ -136,7 +141,7 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
     load = workload.resolved(accepted.spec.workload, verdicts.trace_facts(status.trials))
     if accepted.peak is not None:
         load = replace(load, source=demand.source(accepted.peak))
-    basis = Basis(accepted.spec, accepted.gpu_hourly, load)
+    basis = Basis(accepted.spec, accepted.gpu_hourly, load, _slots((*run.spec.candidates, *status.derived)))
     standings = verdicts.standings(
         run.spec, status.derived, status.trials, void_retries=world.settings.void_retries, failed_artefacts=failed
     )
@@ -154,6 +159,11 @@ def view_of(world: World, accepted: Accepted, run: OptimizationRun, status: RunS
         race=field,
         best=field.best(standings),
     )
+
+
+def _slots(candidates: Sequence[Candidate]) -> dict[str, int]:
+    """The batch limit that a candidate's command line states, by candidate."""
+    return {one.id: limit for one in candidates if one.serving is not None and (limit := batch_limit(one.serving))}
 
 
 def artefacts_of(world: World, run: OptimizationRun, status: RunStatus) -> tuple[Artefact, ...]:

@@ -165,6 +165,19 @@ class RunSpec(Resource):
     )
 
 
+class GpuReading(Resource):
+    """How busy the GPUs of a measured engine were over a probe, as dcgm-exporter told Prometheus: means over the GPUs
+    and the probe's window.
+    """
+
+    at_rps: Quantity = Field(description="Rate of the probe, requests a second over all engines.")
+    gpu_percent: Quantity | None = Field(default=None, description="Time in which a kernel ran, percent.")
+    tensor_percent: Quantity | None = Field(default=None, description="Cycles with busy tensor cores, percent.")
+    dram_percent: Quantity | None = Field(default=None, description="Cycles with memory traffic, percent.")
+    query: Annotated[str, Field(max_length=2048)] = Field(default="", description="The PromQL query of gpuPercent.")
+    not_read: Annotated[str, Field(max_length=128)] = Field(default="", description="Why there is no figure.")
+
+
 class TrialRecord(Resource):
     """One finished Job with its report as it came."""
 
@@ -184,6 +197,9 @@ class TrialRecord(Resource):
     )
     rate_rps: Quantity | None = Field(
         default=None, description="Rate to beat (Explore) or rate held (Certify, Verify), requests a second."
+    )
+    gpu_readings: Annotated[tuple[GpuReading, ...], Field(max_length=2)] = Field(
+        default=(), description="Utilisation of its GPUs from Prometheus, where the client could not see them."
     )
     gpu_seconds: Whole = Field(default=0, ge=0, description="Accelerator seconds used, from pod start.")
     started_at: Annotated[str, Field(max_length=32)] = Field(default="", description="Pod start.")

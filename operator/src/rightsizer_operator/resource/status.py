@@ -25,10 +25,18 @@ class Use(Resource):
 
     at_rps: Quantity = Field(description="Rate of the replica, requests a second.")
     running: Quantity | None = Field(default=None, description="Requests in the running batch.")
+    slots: Quantity | None = Field(default=None, description="Requests that the running batch has places for.")
+    batch_percent: Quantity | None = Field(default=None, description="Places of the batch that are taken, percent.")
     waiting: Quantity | None = Field(default=None, description="Requests in the queue.")
     kv_cache_percent: Quantity | None = Field(default=None, description="KV cache in use, percent.")
-    gpu_percent: Quantity | None = Field(default=None, description="Time in which a kernel ran (NVML), percent.")
-    gpu_not_measured: Annotated[str, Field(max_length=128)] = Field(default="", description="Why gpuPercent is absent.")
+    gpu_percent: Quantity | None = Field(default=None, description="Time in which a kernel ran, percent.")
+    gpu_source: Literal["NVML", "DCGM"] | None = Field(
+        default=None, description="NVML: read by the trial's client; DCGM: from Prometheus (dcgm-exporter)."
+    )
+    tensor_percent: Quantity | None = Field(default=None, description="Cycles with busy tensor cores (DCGM), percent.")
+    dram_percent: Quantity | None = Field(default=None, description="Cycles with memory traffic (DCGM), percent.")
+    gpu_query: Annotated[str, Field(max_length=2048)] = Field(default="", description="The PromQL query, of DCGM.")
+    gpu_not_measured: Annotated[str, Field(max_length=256)] = Field(default="", description="Why gpuPercent is absent.")
 
 
 class Configuration(Resource):
@@ -62,6 +70,9 @@ class Configuration(Resource):
         description="What all replicas sustain beyond the demand, in percent of it; negative: they fall short.",
     )
     use: Use | None = Field(default=None, description="How busy one replica was, at the rate nearest to its own.")
+    use_at_demand: Use | None = Field(
+        default=None, description="How busy one replica was at its share of the demand, where that was measured."
+    )
     evidence: Evidence | None = Field(default=None, description="Evidence class of these figures.")
 
 

@@ -70,10 +70,18 @@ NOTHING_KEPT = Kept()
 
 
 def certification_s(trials: Sequence[TrialRecord], measurement: MeasurementSpec) -> float:
-    """Seconds that a certification takes: engine start and warm-up as in this run's trials, then the held rate."""
+    """Seconds that a certification takes: engine start and warm-up as in this run's trials, then the held rate and the
+    share of the demand.
+    """
     ready = [report.ready_s for record in trials if (report := report_of(record)) is not None and report.ready_s]
     start = sum(ready) / len(ready) if ready else 0.0
-    return start + WARM_BLOCKS * measurement.warmup_seconds + measurement.certification_seconds
+    held = measurement.certification_seconds + demand_run_s(measurement)
+    return start + WARM_BLOCKS * measurement.warmup_seconds + held
+
+
+def demand_run_s(measurement: MeasurementSpec) -> float:
+    """Seconds of the run at the share of the demand, its ramp included."""
+    return measurement.probe_seconds + min(measurement.warmup_seconds, measurement.probe_seconds / 3)
 
 
 def refusal(

@@ -4,18 +4,23 @@
 Every figure that is shown carries its evidence class; what was not measured is left out.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from rightsizer_jobs import stats
-from rightsizer_jobs.contract import Probe, Slo, TrialReport
-from rightsizer_operator.resource.base import quantity
-from rightsizer_operator.resource.run import CandidateStatus, QualityResult
+from rightsizer_jobs.contract import EngineUse, Probe, Slo, TrialReport
+from rightsizer_operator.resource.base import number, quantity
+from rightsizer_operator.resource.run import CandidateStatus, GpuReading, QualityResult
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.resource.status import Configuration, Demand, Evidence, Latencies, Use
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing
 from rightsizer_operator.sizing.workload import Resolved
+
+NEAR = 0.05
+"""A probe within so much of a rate shows how busy an engine is at that rate; it is told with its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,8 @@ class Basis:
     spec: InferenceDeploymentSpec
     gpu_hourly: str | None
     workload: Resolved
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Batch limit by candidate, where its command line states one."""
 
     @property
     def demand_rps(self) -> float:
@@ -109,23 +116,74 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
         cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
         utilisation_percent=amount(100 * basis.demand_rps / (replicas * rate) if replicas and rate > 0 else None, 1),
         headroom_percent=headroom(basis.demand_rps, replicas * rate),
-        use=use((standing.certification if standing.certified else None) or standing.report, 1),
+        use=_use_at_rate(standing, basis),
+        use_at_demand=_use_at_demand(standing, basis, replicas),
         evidence=evidence_of(standing.report) if standing.report else None,
     )
 
 
-def use(report: TrialReport | None, replicas: int) -> Use | None:
-    """How busy one replica was. ``replicas``: over how many the report's rate was spread."""
-    if report is None or report.use is None:
+def _use_at_rate(standing: Standing, basis: Basis) -> Use | None:
+    report = (standing.certification if standing.certified else None) or standing.report
+    return use(report and report.use, standing.gpu_readings, basis.slots.get(standing.candidate.id))
+
+
+def _use_at_demand(standing: Standing, basis: Basis, replicas: int) -> Use | None:
+    """From the run that was nearest to one replica's share of the demand; None where none was near."""
+    if not replicas or not basis.workload.known:
         return None
-    found = report.use
-    return Use(
-        at_rps=quantity(found.rate_rps / replicas),
-        running=amount(found.running, 1),
-        waiting=amount(found.waiting, 1),
-        kv_cache_percent=amount(None if found.kv_usage is None else 100 * found.kv_usage, 1),
-        gpu_percent=amount(found.gpu_percent, 1),
-        gpu_not_measured=found.gpu_unseen,
+    share = basis.demand_rps / replicas
+    reports = (standing.certification, standing.report)
+    runs = [one for report in reports if report is not None for one in (report.use_at_demand, report.use)]
+    found = nearest(share, (one for one in runs if one is not None))
+    return use(found, standing.gpu_readings, basis.slots.get(standing.candidate.id))
+
+
+def nearest(rate_rps: float, runs: Iterable[EngineUse]) -> EngineUse | None:
+    """The run nearest to a rate; None where none is within NEAR of it."""
+    found = min(runs, key=lambda one: abs(math.log(max(one.rate_rps, 1e-9) / rate_rps)), default=None)
+    return found if found is not None and abs(found.rate_rps / rate_rps - 1) <= NEAR else None
+
+
+def use(found: EngineUse | None, readings: tuple[GpuReading, ...] = (), slots: int | None = None) -> Use | None:
+    """How busy one replica was. ``readings``: what Prometheus told of its GPUs; ``slots``: the batch limit that its
+    command line states.
+    """
+    if found is None:
+        return None
+    places = found.slots or slots
+    taken = None if found.running is None or not places else 100 * found.running / places
+    return _with_gpus(
+        Use(
+            at_rps=quantity(found.rate_rps),
+            running=amount(found.running, 1),
+            slots=amount(places),
+            batch_percent=amount(taken, 1),
+            waiting=amount(found.waiting, 1),
+            kv_cache_percent=amount(None if found.kv_usage is None else 100 * found.kv_usage, 1),
+            gpu_percent=amount(found.gpu_percent, 1),
+            gpu_source=None if found.gpu_percent is None else "NVML",
+            gpu_not_measured=found.gpu_unseen,
+        ),
+        next((one for one in readings if abs(number(one.at_rps) - found.rate_rps) < 1e-3), None),
+    )
+
+
+def _with_gpus(seen: Use, reading: GpuReading | None) -> Use:
+    """With the GPUs' utilisation from Prometheus, where the client saw none."""
+    if reading is None or seen.gpu_percent is not None:
+        return seen
+    if reading.gpu_percent is None:
+        why = "; ".join(part for part in (seen.gpu_not_measured, reading.not_read) if part)
+        return seen.model_copy(update={"gpu_not_measured": why[:256], "gpu_query": reading.query})
+    return seen.model_copy(
+        update={
+            "gpu_percent": reading.gpu_percent,
+            "gpu_source": "DCGM",
+            "tensor_percent": reading.tensor_percent,
+            "dram_percent": reading.dram_percent,
+            "gpu_query": reading.query,
+            "gpu_not_measured": "",
+        }
     )
 
 

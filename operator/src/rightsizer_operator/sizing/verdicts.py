@@ -14,7 +14,7 @@ from rightsizer_jobs import stats
 from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Probe, Slo, TrialReport, load_report
 from rightsizer_jobs.workload import TraceFacts
 from rightsizer_operator.resource.base import number
-from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
+from rightsizer_operator.resource.run import Candidate, GpuReading, Outcome, RunSpec, TrialRecord
 from rightsizer_operator.resource.spec import SloSpec
 from rightsizer_operator.sizing import gpus
 
@@ -52,6 +52,8 @@ class Standing:
     """Certified rate, or the lower bound less the steps down so far."""
     certified: bool = False
     certification: TrialReport | None = None
+    gpu_readings: tuple[GpuReading, ...] = ()
+    """What Prometheus told of the GPUs in either of its trials."""
     lost: str = ""
     """Why it can no longer be certified."""
     estimated: bool = False
@@ -254,7 +256,12 @@ class _Judge:
             return self._without_evidence(start, records)
         bar = number(last.rate_rps) if last.rate_rps else None
         measured = replace(
-            start, outcome=_outcome(last.outcome), reason=last.reason, report=report_of(last), bar_rps=bar
+            start,
+            outcome=_outcome(last.outcome),
+            reason=last.reason,
+            report=report_of(last),
+            bar_rps=bar,
+            gpu_readings=last.gpu_readings,
         )
         return self._certified(self._judged(measured, last.report))
 
@@ -317,7 +324,13 @@ class _Judge:
                 return replace(standing, lost=f"certification on a fresh start: {record.outcome}: {record.reason}")
             report = report_of(record)
             if record.outcome == "Succeeded" and report and held(report, self.slo) and record.rate_rps:
-                return replace(standing, rate_rps=number(record.rate_rps), certified=True, certification=report)
+                return replace(
+                    standing,
+                    rate_rps=number(record.rate_rps),
+                    certified=True,
+                    certification=report,
+                    gpu_readings=(*record.gpu_readings, *standing.gpu_readings),
+                )
             steps += 1
         rate = gpus.rounded_down(lower * STEP_DOWN**steps)
         if steps > MAX_STEP_DOWNS:

@@ -25,6 +25,8 @@ class Sample:
 
     process_start: float | None = None
     running: float | None = None
+    slots: float | None = None
+    """Requests that its running batch has places for."""
     waiting: float | None = None
     kv_usage: float | None = None
     preemptions: float | None = None

@@ -11,6 +11,7 @@ from rightsizer_jobs.engines.engine import Health, Names, Sample, Served
 NAMES: Names = {
     "process_start": ("process_start_time_seconds",),
     "running": ("trtllm_num_requests_running",),
+    "slots": ("trtllm_max_num_active_requests",),
     "waiting": ("trtllm_num_requests_waiting",),
     "finished": ("trtllm_request_success_total",),
     "kv_usage": ("trtllm_kv_cache_utilization",),

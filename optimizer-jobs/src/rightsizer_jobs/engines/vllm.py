@@ -1,6 +1,6 @@
 """vLLM's server: /health, /v1/models, Prometheus on /metrics.
 
-Metric names with their former ones: vLLM renames and removes them.
+Metric names with their former ones: vLLM renames and removes them. How many places its batch has is in none.
 """
 
 import json

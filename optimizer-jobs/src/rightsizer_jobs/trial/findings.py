@@ -46,6 +46,7 @@ class Findings:
     probes: list[Probe] = field(default_factory=list)
     capacity: Capacity | None = None
     use: EngineUse | None = None
+    use_at_demand: EngineUse | None = None
     client: ClientHealth | None = None
     records: str | None = None
     replayed: str = ""
@@ -92,6 +93,7 @@ class Findings:
             probes=tuple(self.probes),
             capacity=self.capacity and short_capacity(self.capacity),
             use=self.use,
+            use_at_demand=self.use_at_demand,
             client=self.client,
             records=self.records,
             replayed=self.replayed[:REPLAYED_LIMIT] or None,

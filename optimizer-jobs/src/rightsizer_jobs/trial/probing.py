@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_jobs.contract import EngineUse, Probe, Slo
 from rightsizer_jobs.engines.beside import Seen, queued, told
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, scaled
 from rightsizer_jobs.loadgen.health import Watchman, believe
@@ -18,7 +18,7 @@ from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
 from rightsizer_jobs.trial.search import probe_seed
-from rightsizer_jobs.trial.use import inside, use_of
+from rightsizer_jobs.trial.use import inside, on_the_calendar, use_of
 
 LOG = logging.getLogger(__name__)
 
@@ -76,6 +76,15 @@ async def probe(
 
     ``number``: of the search's probe, which has requests and gaps of its own; the same for every candidate.
     """
+    summary, use = await held(bench, rate_rps, ramp_s=ramp_s, measured_s=measured_s, number=number, name=name)
+    bench.findings.used(use, holds(summary, bench.assignment.slo))
+    return summary
+
+
+async def held(
+    bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, number: int, name: str
+) -> tuple[Probe, EngineUse]:
+    """A run at a rate and how busy the engines were in it; see ``probe``."""
     assignment = bench.assignment
     seed, first = probe_seed(assignment.seed, number), bench.requests.start(number)
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
@@ -106,14 +115,14 @@ async def probe(
         [one.sample for one in samples if inside(run.window, one.at)],
         [percent for at, percent in gpu if inside(run.window, at)],
         bench.gpus.unseen,
+        on_the_calendar(run.window),
     )
-    bench.findings.used(use, holds(summary, assignment.slo))
     counted = [record for record in run.records if run.window.counts(record)]
     joint, chunk = joint_share(counted, assignment.slo), tokens_per_chunk(counted)
     LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
     LOG.info("%s engines: %s", name, told(samples))
     await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
-    return summary
+    return summary, use
 
 
 async def _run(

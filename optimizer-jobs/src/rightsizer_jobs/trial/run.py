@@ -17,7 +17,7 @@ from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.trial.gauging import gauge_chats
 from rightsizer_jobs.trial.model_shape import shape
-from rightsizer_jobs.trial.probing import probe
+from rightsizer_jobs.trial.probing import held, probe
 from rightsizer_jobs.wire.session import Session
 
 LOG = logging.getLogger(__name__)
@@ -57,9 +57,10 @@ async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
             await steps.ready(bench)
             await steps.first_token(bench)
             await gauge_chats(bench)
-            if assignment.purpose == "Explore":
-                return await _explore(bench)
-            return await _hold(bench)
+            stop = await (_explore(bench) if assignment.purpose == "Explore" else _hold(bench))
+            if stop.outcome == "Succeeded" or assignment.purpose == "Explore":
+                await _at_demand(bench)
+            return stop
     except (ModelUnreadable, TraceUnreadable) as error:
         return Stop("Void", str(error))
     except Stop as stop:
@@ -118,17 +119,42 @@ async def _hold(bench: Bench) -> Stop:
     if assignment.purpose == "Certify":
         await steps.warm_up(bench)
     name = "certification" if assignment.purpose == "Certify" else "verification"
-    held = await probe(
+    found = await probe(
         bench,
         rate,
         ramp_s=search.ramp_seconds(measurement, measurement.hold_s, bench.findings.answer_s),
         measured_s=measurement.hold_s,
         name=name,
     )
-    bench.findings.probes.append(held)
-    if holds(held, assignment.slo):
-        return Stop("Succeeded", f"every limit held at {held.rate_rps:.3g} requests/s{others} for {held.seconds:.0f} s")
-    return Stop("MissedSLO", search.missed([held], assignment.slo) + others)
+    bench.findings.probes.append(found)
+    if holds(found, assignment.slo):
+        told = f"every limit held at {found.rate_rps:.3g} requests/s{others} for {found.seconds:.0f} s"
+        return Stop("Succeeded", told)
+    return Stop("MissedSLO", search.missed([found], assignment.slo) + others)
+
+
+async def _at_demand(bench: Bench) -> None:
+    """How busy the engine is at its share of the demand, where that is asked for. The verdict stands already: a run
+    that cannot be believed, or that the deadline leaves no time for, is left out.
+    """
+    share, findings = bench.assignment.demand_share_rps, bench.findings
+    measurement = bench.assignment.measurement
+    ramp_s = search.ramp_seconds(measurement, measurement.probe_s, findings.answer_s)
+    if share is None or findings.left_s() < ramp_s + measurement.probe_s + bench.assignment.deadlines.request_s:
+        return
+    number, client = len(findings.probes) + 1, findings.client
+    try:
+        found, use = await held(
+            bench, share, ramp_s=ramp_s, measured_s=measurement.probe_s, number=number, name="share of the demand"
+        )
+    except Stop as stop:
+        if stop.outcome != "Void":
+            raise
+        LOG.warning("not measured at the share of the demand: %s", stop.reason)
+    else:
+        findings.use_at_demand = None if found.aborted else use
+    finally:
+        findings.client = client  # of the runs that the verdict rests on
 
 
 async def _to_send(bench: Bench, rate_rps: float) -> tuple[float, str]:
