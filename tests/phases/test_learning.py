@@ -27,10 +27,10 @@ NODE = {
 RATE = 2.0
 
 
-def slower(village: Village, assignment: TrialAssignment, times: float) -> Any:
+def slower(village: Village, assignment: TrialAssignment, times: float, told: Any = None) -> Any:
     """The report of an engine that decodes so many times as long as estimated."""
     run = village.run.spec
-    asked = estimates.question_of(run, village.settings)
+    asked = estimates.question_of(run, village.settings, told)
     assert asked is not None
     candidate = next(one for one in run.candidates if one.id == assignment.candidate)
     found = ranking.latencies_at(asked, estimates.choice_of(candidate, run.baseline), RATE)
@@ -116,3 +116,25 @@ def test_what_is_carried_is_the_last_runs_state() -> None:
 
 def test_constants_without_lessons_are_the_packaged_ones() -> None:
     assert estimates.constants_for(()) == tables.packaged()
+
+
+CONFIG = {
+    "model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256,
+}  # fmt: skip
+"""Of the model that SPEC names."""
+
+
+def test_a_model_of_no_table_teaches_by_the_config_that_its_baselines_trial_told() -> None:
+    (published,) = until_measured(village()).run.status.efficiencies
+    place = village(model={"name": "acme/chat"})
+    place.script = lambda assignment: slower(place, assignment, 1.3, CONFIG).model_copy(update={"model": CONFIG})
+    (found,) = until_measured(place).run.status.efficiencies
+    assert (found.engine, found.accelerator, found.decode_count) == ("VLLM", "H100-SXM", 1)
+    assert abs(float(found.decode_factor) - float(published.decode_factor)) < 0.01
+
+
+def test_a_model_of_no_table_whose_trial_tells_nothing_teaches_nothing() -> None:
+    place = village(model={"name": "acme/chat"})
+    place.script = lambda assignment: builders.a_report(assignment, probes=(builders.a_probe(RATE, RATE),))
+    assert until_measured(place).run.status.efficiencies == ()

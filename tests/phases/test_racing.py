@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rightsizer_jobs.contract import TrialAssignment
+from rightsizer_jobs.workload import TraceFacts
 from rightsizer_operator.resource.base import number
+from rightsizer_operator.resource.workload import WorkloadSpec
 from tests.phases import builders
 from tests.phases.builders import a_node, a_spec, a_target
 from tests.phases.village import Killed, Village, capacities
@@ -84,6 +86,30 @@ def test_candidates_are_tried_best_estimate_first_from_the_model_that_the_baseli
     assert others[0] in ("int8", "fp8")
     assert "config.json) on H100-SXM" in status.order
     assert {one.evidence for one in status.forecast} == {"Estimated"}
+
+
+def test_a_trace_is_estimated_by_what_the_baseline_found_in_it() -> None:
+    facts = TraceFacts(
+        sha256="c" * 64,
+        requests=900,
+        seconds=90,
+        mean_rps=10,
+        busiest_minute_rps=12,
+        input_tokens=900,
+        output_tokens=90,
+    )
+
+    def script(assignment: Any) -> Any:
+        report = describing(capacities(as_is=20.0, int8=30.0, int4=25.0, fp8=30.0))(assignment)
+        return report.model_copy(update={"trace": facts}) if isinstance(assignment, TrialAssignment) else report
+
+    spec = on_gpus()
+    trace = WorkloadSpec.model_validate({"trace": {"path": "traces/chat.csv"}})
+    village = settled(script, spec=spec.model_copy(update={"workload": trace}))
+    status = village.run.status
+    assert "on H100-SXM, by the mean lengths of the trace" in status.order
+    rates = [number(one.rate_rps) for one in status.forecast if one.rate_rps]
+    assert rates and len(set(rates)) > 1
 
 
 def test_estimates_are_made_once_and_kept_with_the_run() -> None:

@@ -1,12 +1,15 @@
 """What the operator knows for estimates: facts of model and accelerator, and a run as a question to the estimator.
 Called by ``accept`` and ``rapid``; pure.
 
-The model volume cannot be read here, so a model's facts come from ``spec.model.architecture`` or the table of published
-models; an accelerator's from the operator's setting ``gpus`` or the package's table.
+The model volume cannot be read here, so a model's facts come from ``spec.model.architecture``, from the config.json
+that the baseline's trial tells of, or from the table of published models; an accelerator's from the operator's setting
+``gpus`` or the package's table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+
+from pydantic import JsonValue
 
 from rightsizer_operator.manifests import engine_flags, serving
 from rightsizer_operator.manifests.artefacts import RECIPES
@@ -16,6 +19,7 @@ from rightsizer_operator.resource.run import Baseline, Candidate, Efficiency, Ru
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing.estimate import feedback, model_facts, questions, tables
+from rightsizer_operator.sizing.estimate.failures import NotEstimable
 from rightsizer_operator.sizing.estimate.feedback import Factor, Lesson
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 from rightsizer_operator.sizing.estimate.questions import Choice, Question
@@ -29,6 +33,24 @@ def model_of(spec: InferenceDeploymentSpec) -> ModelFacts | None:
     if spec.model.architecture is not None:
         return model_facts.from_architecture(spec.model.architecture, spec.model.name)
     return tables.published_model(spec.model.name)
+
+
+def model_told(spec: InferenceDeploymentSpec, told: Mapping[str, JsonValue] | None) -> tuple[ModelFacts, str]:
+    """As stated in the resource, else as the baseline's trial read it, else as published under that name; and which of
+    these.
+
+    ``told``: fields of config.json in the trial's report. Raises NotEstimable.
+    """
+    if spec.model.architecture is None and told is not None:
+        try:
+            return model_facts.from_config(dict(told), spec.model.name), "config.json"
+        except (ValueError, TypeError, AttributeError, ArithmeticError) as problem:
+            raise NotEstimable("config.json", f"cannot be read: {problem}"[:200], "") from problem
+    found = model_of(spec)
+    if found is None:
+        name = spec.model.name
+        raise NotEstimable("spec.model.name", f"{name} is not in the table, and the baseline's trial told nothing", "")
+    return found, "as stated" if spec.model.architecture is not None else "published model"
 
 
 def gpu_of(product: str, settings: Settings) -> GpuFacts | None:
@@ -48,10 +70,16 @@ def _stated(settings: Settings) -> dict[str, GpuFacts]:
     return tables.gpu_table({"gpus": [asdict(one) for one in settings.gpus]})
 
 
-def question_of(run: RunSpec, settings: Settings) -> Question | None:
-    """What a run asks of the estimator; None where model or accelerator are unknown."""
-    model, gpu = model_of(run.accepted), gpu_of(run.accelerator_type, settings)
-    if model is None or gpu is None:
+def question_of(run: RunSpec, settings: Settings, told: Mapping[str, JsonValue] | None = None) -> Question | None:
+    """What a run asks of the estimator; None where model or accelerator are unknown. ``told``: what the baseline's
+    trial said of its config.json.
+    """
+    gpu = gpu_of(run.accelerator_type, settings)
+    if gpu is None:
+        return None
+    try:
+        model, _ = model_told(run.accepted, told)
+    except NotEstimable:
         return None
     return questions.question(
         run.accepted, model, gpu, served(run.baseline), run.gpu_hourly, constants_for(run.learned)

@@ -11,9 +11,8 @@ from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Forecast
 from rightsizer_operator.sizing import race
-from rightsizer_operator.sizing.estimate import model_facts, questions, ranking
+from rightsizer_operator.sizing.estimate import questions, ranking
 from rightsizer_operator.sizing.estimate.failures import NotEstimable
-from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 from rightsizer_operator.sizing.estimate.questions import Question
 from rightsizer_operator.sizing.estimate.ranking import Planned
 from rightsizer_operator.sizing.verdicts import AS_IS
@@ -81,26 +80,13 @@ def _question(view: View) -> tuple[Question, str]:
     if gpu is None:
         product = run.accelerator_type or "the accelerator"
         raise NotEstimable("spec.accelerator.type", f"{product} is not in the estimator's table", "")
-    model, source = _model(view)
+    report = view.as_is.report
+    model, source = estimates.model_told(run.accepted, report.model if report is not None else None)
     constants = estimates.constants_for(view.status.efficiencies or run.learned)
     asked = questions.question(
-        run.accepted, model, gpu, estimates.served(run.baseline), run.gpu_hourly, constants
-    )  # fmt: skip
+        run.accepted, model, gpu, estimates.served(run.baseline), run.gpu_hourly, constants, view.basis.workload.facts
+    )
     # Batch limits are moves on the leader, not candidates of the race.
     asked = questions.without_batch_limits(asked)
-    return asked, f"{model.name} ({source}) on {gpu.name}, an error of {race.ASSUMED_ERROR:.0%} assumed"
-
-
-def _model(view: View) -> tuple[ModelFacts, str]:
-    """As stated in the resource, else as the baseline's trial read it, else as published under that name."""
-    spec, report = view.run.spec.accepted, view.as_is.report
-    if spec.model.architecture is None and report is not None and report.model is not None:
-        try:
-            return model_facts.from_config(report.model, spec.model.name), "config.json"
-        except (ValueError, TypeError, AttributeError, ArithmeticError) as problem:
-            raise NotEstimable("config.json", f"cannot be read: {problem}"[:200], "") from problem
-    found = estimates.model_of(spec)
-    if found is None:
-        name = spec.model.name
-        raise NotEstimable("spec.model.name", f"{name} is not in the table, and the baseline's trial told nothing", "")
-    return found, "as stated" if spec.model.architecture is not None else "published model"
+    means = ", by the mean lengths of the trace" if view.basis.workload.facts else ""
+    return asked, f"{model.name} ({source}) on {gpu.name}{means}, an error of {race.ASSUMED_ERROR:.0%} assumed"

@@ -6,6 +6,8 @@ A lesson is about the packaged efficiencies, so lessons of several runs add up.
 
 from collections import defaultdict
 
+from pydantic import JsonValue
+
 from rightsizer_jobs.contract import Metric, Probe
 from rightsizer_operator.phases import estimates
 from rightsizer_operator.resource.base import quantity
@@ -15,7 +17,7 @@ from rightsizer_operator.sizing import figures, verdicts, workload
 from rightsizer_operator.sizing.estimate import feedback, ranking
 from rightsizer_operator.sizing.estimate.feedback import Lesson, Observation
 from rightsizer_operator.sizing.estimate.questions import Question
-from rightsizer_operator.sizing.verdicts import ORIGINAL
+from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL
 from rightsizer_operator.world import OptimizationRun
 
 FURTHEST = 3.0
@@ -30,7 +32,7 @@ def taught(run: OptimizationRun, status: RunStatus, settings: Settings) -> tuple
         return status.efficiencies
     if not workload.resolved(run.spec.accepted.workload).alike:
         return run.spec.learned  # percentiles of a mixture, against an estimate for mean lengths, would teach nonsense
-    asked = estimates.question_of(run.spec.model_copy(update={"learned": ()}), settings)
+    asked = estimates.question_of(run.spec.model_copy(update={"learned": ()}), settings, _told(status))
     if asked is None:
         return run.spec.learned
     seen = defaultdict(list)
@@ -42,6 +44,12 @@ def taught(run: OptimizationRun, status: RunStatus, settings: Settings) -> tuple
         _entry(engine, asked.gpu.name, feedback.merged(before, feedback.lesson(seen[engine])))
         for engine, before in sorted(lessons.items())
     )
+
+
+def _told(status: RunStatus) -> dict[str, JsonValue] | None:
+    """What the baseline's trial said of the model's config.json."""
+    reports = (verdicts.report_of(record) for record in status.trials if record.subject == AS_IS)
+    return next((report.model for report in reports if report is not None and report.model is not None), None)
 
 
 def carried(last: OptimizationRun | None) -> tuple[Efficiency, ...]:

@@ -7,6 +7,7 @@ The rules are those of hardware and engines that hold without trying; what fits 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from rightsizer_jobs.workload import TraceFacts
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.sizing import verdicts, workload
 from rightsizer_operator.sizing.estimate import tables
@@ -84,8 +85,10 @@ def question(
     serving: Serving,
     gpu_hourly: str | None,
     efficiencies: dict[str, Efficiencies] | None = None,
+    facts: TraceFacts | None = None,
 ) -> Question:
-    """The question an InferenceDeployment asks.
+    """The question an InferenceDeployment asks. ``facts``: what a trial found in the workload's trace; its mean lengths
+    and its rate are then the workload, as if they arrived by chance.
 
     Raises NotEstimable where nobody knows its lengths or its demand: those of a trace, or a demand in Prometheus.
     """
@@ -95,7 +98,7 @@ def question(
             "the demand is in Prometheus, which is not asked offline",
             "Give the peak in spec.workload.static.requestRate instead, for this plan.",
         )
-    slo, load, search = verdicts.slo_of(spec.slo), workload.resolved(spec.workload), spec.search
+    slo, load, search = verdicts.slo_of(spec.slo), workload.resolved(spec.workload, facts), spec.search
     if not (load.known and load.input_tokens and load.output_tokens):
         raise NotEstimable(
             "spec.workload.trace",
