@@ -220,7 +220,8 @@ def test_an_idle_baseline_that_misses_the_limits_ends_the_search_with_the_figure
 
     village = settled(script)
     assert village.condition("Optimized") == ("False", "SLOUnreachable")
-    assert "p50 ttft 900 ms against 800 ms" in village.message("Optimized")
+    assert village.message("Optimized").startswith("spec.slo: the idle baseline misses the limits")
+    assert "p50 ttft 900 ms against 800 ms. Raise the limit above" in village.message("Optimized")
 
 
 def test_a_candidate_whose_replica_is_as_large_as_the_best_plan_is_not_tried() -> None:

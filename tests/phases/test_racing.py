@@ -13,6 +13,7 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_jobs.workload import TraceFacts
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.workload import WorkloadSpec
+from rightsizer_operator.sizing.estimate.model_config import _REMEDY as REMEDY
 from tests.phases import builders
 from tests.phases.builders import a_node, a_spec, a_target
 from tests.phases.village import Killed, Village, capacities
@@ -123,11 +124,16 @@ def test_estimates_are_made_once_and_kept_with_the_run() -> None:
 @pytest.mark.parametrize(
     ("spec", "model", "word"),
     [
-        (a_spec(), LLAMA, "cpu-core is not in the estimator's table"),
-        (on_gpus(), None, "acme/chat is not in the table"),
+        (
+            a_spec(),
+            LLAMA,
+            "cpu-core is not in the estimator's table. Have its facts added to the operator's setting gpus",
+        ),
+        (on_gpus(), None, "acme/chat is not in the table, and the baseline's trial told nothing. State spec.model."),
         (on_gpus(), {**LLAMA, "hidden_size": "large"}, "is no positive whole number"),
         (on_gpus(), {**LLAMA, "num_experts_per_tok": 2, "num_experts": 8, "first_k_dense_replace": "x"}, "config.json"),
-        (on_gpus(), {**LLAMA, "mamba_d_state": 128}, "mamba_d_state"),
+        (on_gpus(), {**LLAMA, "mamba_d_state": 128}, "mamba_d_state: state-space and linear-attention layers are"),
+        (on_gpus(), {**LLAMA, "mamba_d_state": 128}, f"are not known to the estimator. {REMEDY}"),
     ],
 )
 def test_where_gpu_or_model_is_unknown_the_planned_order_stays_and_that_is_said(

@@ -49,7 +49,8 @@ def model_told(spec: InferenceDeploymentSpec, told: Mapping[str, JsonValue] | No
     found = model_of(spec)
     if found is None:
         name = spec.model.name
-        raise NotEstimable("spec.model.name", f"{name} is not in the table, and the baseline's trial told nothing", "")
+        said = f"{name} is not in the table, and the baseline's trial told nothing"
+        raise NotEstimable("spec.model.name", said, "State spec.model.architecture.")
     return found, "as stated" if spec.model.architecture is not None else "published model"
 
 

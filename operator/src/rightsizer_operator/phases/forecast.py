@@ -31,7 +31,8 @@ def forecasts(view: View) -> tuple[str, tuple[Forecast, ...]]:
         asked, basis = _question(view)
         planned = {one.choice.id: one for one in ranking.ranked(asked)}
     except (NotEstimable, ValueError, ArithmeticError) as problem:  # of odd models, too: a run does not rest on it
-        return f"{PLANNED}; no estimate: {problem}"[:1024], ()
+        remedy = getattr(problem, "remedy", "")
+        return f"{PLANNED}; no estimate: {problem}{'. ' if remedy else ''}{remedy}"[:1024], ()
     if doubt := _doubt(view, planned.get(AS_IS)):
         return f"{PLANNED}; no estimate is used: {doubt}"[:1024], ()
     found = tuple(
@@ -79,7 +80,8 @@ def _question(view: View) -> tuple[Question, str]:
     gpu = estimates.gpu_of(run.accelerator_type, settings)
     if gpu is None:
         product = run.accelerator_type or "the accelerator"
-        raise NotEstimable("spec.accelerator.type", f"{product} is not in the estimator's table", "")
+        remedy = "Have its facts added to the operator's setting gpus."
+        raise NotEstimable("spec.accelerator.type", f"{product} is not in the estimator's table", remedy)
     report = view.as_is.report
     model, source = estimates.model_told(run.accepted, report.model if report is not None else None)
     constants = estimates.constants_for(view.status.efficiencies or run.learned)

@@ -306,7 +306,8 @@ def _baseline_problem(view: View) -> Conclude | None:
         return Conclude(
             phase="Exhausted",
             reason=reasons.SLO_UNREACHABLE,
-            message=f"the idle baseline misses the limits before any question could be asked: {standing.reason}",
+            message=f"spec.slo: the idle baseline misses the limits before any question could be asked: "
+            f"{standing.reason}. Raise the limit above what one request alone takes, or serve on faster accelerators",
         )
     return Conclude(phase="Failed", reason=reasons.BASELINE_FAILED, message="the baseline's trial reported no answers")
 

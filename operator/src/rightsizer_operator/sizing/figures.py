@@ -124,7 +124,7 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
 
 def _use_at_rate(standing: Standing, basis: Basis) -> Use | None:
     report = (standing.certification if standing.certified else None) or standing.report
-    return use(report and report.use, standing.gpu_readings, basis.slots.get(standing.candidate.id))
+    return use(report.use if report else None, standing.gpu_readings, basis.slots.get(standing.candidate.id))
 
 
 def _use_at_demand(standing: Standing, basis: Basis, replicas: int) -> Use | None:
