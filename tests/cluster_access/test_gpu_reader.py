@@ -11,7 +11,7 @@ from aiohttp import web
 
 from rightsizer_jobs.contract import ASSIGNMENT_VARIABLE, EngineUse, TrialReport, dump_report
 from rightsizer_operator.cluster.gpu_reader import GpuReader
-from rightsizer_operator.resource.run import GpuReading
+from rightsizer_operator.resource.status import GpuReading
 from rightsizer_operator.settings import PrometheusEndpoint
 
 ENDED = 1764000000.5

@@ -9,7 +9,7 @@ import pytest
 
 from rightsizer_jobs.contract import EngineUse, TrialAssignment
 from rightsizer_operator.phases import advance, observe
-from rightsizer_operator.resource.run import GpuReading
+from rightsizer_operator.resource.status import GpuReading
 from rightsizer_operator.sizing import figures
 from tests.phases.builders import a_node, a_spec, a_target
 from tests.phases.village import Village, capacities

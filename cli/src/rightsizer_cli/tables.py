@@ -84,10 +84,11 @@ def _use_rows() -> list[tuple[str, Cell]]:
         ("KV cache in use", lambda use: use_figure(use, "kv_cache_percent", " %")),
         ("GPU utilisation", gpu_use),
     )
-    return [
-        (f"{label}, {where}", lambda side, cell=cell, at=at: cell(at(side))) for label, cell in cells
-        for where, at in USES
-    ]  # fmt: skip
+    return [(f"{label}, {where}", _at(at, cell)) for label, cell in cells for where, at in USES]
+
+
+def _at(use: Callable[[Side], Use | None], cell: Callable[[Use | None], str]) -> Cell:
+    return lambda side: cell(use(side))
 
 
 def figure_value(found: Figure | None) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rightsizer_operator.actions import Action
-from rightsizer_operator.resource.run import GpuReading, RunSpec, RunStatus
+from rightsizer_operator.resource.run import RunSpec, RunStatus
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import InferenceDeploymentStatus, PeakReading
+from rightsizer_operator.resource.status import GpuReading, InferenceDeploymentStatus, PeakReading
 from rightsizer_operator.settings import Settings
 
 Object = dict[str, Any]

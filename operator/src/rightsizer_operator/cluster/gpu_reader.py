@@ -13,7 +13,7 @@ from rightsizer_jobs.contract import ASSIGNMENT_VARIABLE, TrialAssignment, Trial
 from rightsizer_operator.cluster import prometheus
 from rightsizer_operator.cluster.port import Object
 from rightsizer_operator.resource.base import count, quantity
-from rightsizer_operator.resource.run import GpuReading
+from rightsizer_operator.resource.status import GpuReading
 from rightsizer_operator.settings import PrometheusEndpoint
 from rightsizer_operator.sizing import gpu_use
 from rightsizer_operator.sizing.gpu_use import Question

@@ -29,8 +29,7 @@ from rightsizer_operator.cluster.port import (
 )
 from rightsizer_operator.cluster.prometheus import DemandReader
 from rightsizer_operator.manifests import labels
-from rightsizer_operator.resource.run import GpuReading
-from rightsizer_operator.resource.status import PeakReading
+from rightsizer_operator.resource.status import GpuReading, PeakReading
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing.demand import usable
 from rightsizer_operator.world import InferenceDeployment, OptimizationRun, Rival, Unread, World

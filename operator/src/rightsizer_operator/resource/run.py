@@ -13,7 +13,7 @@ from rightsizer_operator.resource.base import Flag, Quantity, Resource, Sentence
 from rightsizer_operator.resource.conditions import Condition
 from rightsizer_operator.resource.rules import Rule, Unique
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration, Latencies, PeakReading
+from rightsizer_operator.resource.status import Configuration, GpuReading, Latencies, PeakReading
 
 Short = Annotated[str, Field(max_length=63)]
 Words = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=256)]
@@ -163,19 +163,6 @@ class RunSpec(Resource):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel="self == oldSelf", message="is immutable: change the InferenceDeployment, which starts a new run"),
     )
-
-
-class GpuReading(Resource):
-    """How busy the GPUs of a measured engine were over a probe, as dcgm-exporter told Prometheus: means over the GPUs
-    and the probe's window.
-    """
-
-    at_rps: Quantity = Field(description="Rate of the probe, requests a second over all engines.")
-    gpu_percent: Quantity | None = Field(default=None, description="Time in which a kernel ran, percent.")
-    tensor_percent: Quantity | None = Field(default=None, description="Cycles with busy tensor cores, percent.")
-    dram_percent: Quantity | None = Field(default=None, description="Cycles with memory traffic, percent.")
-    query: Annotated[str, Field(max_length=2048)] = Field(default="", description="The PromQL query of gpuPercent.")
-    not_read: Annotated[str, Field(max_length=128)] = Field(default="", description="Why there is no figure.")
 
 
 class TrialRecord(Resource):

@@ -39,6 +39,19 @@ class Use(Resource):
     gpu_not_measured: Annotated[str, Field(max_length=256)] = Field(default="", description="Why gpuPercent is absent.")
 
 
+class GpuReading(Resource):
+    """How busy the GPUs of a measured engine were over a probe, as dcgm-exporter told Prometheus: means over the GPUs
+    and the probe's window.
+    """
+
+    at_rps: Quantity = Field(description="Rate of the probe, requests a second over all engines.")
+    gpu_percent: Quantity | None = Field(default=None, description="Time in which a kernel ran, percent.")
+    tensor_percent: Quantity | None = Field(default=None, description="Cycles with busy tensor cores, percent.")
+    dram_percent: Quantity | None = Field(default=None, description="Cycles with memory traffic, percent.")
+    query: Annotated[str, Field(max_length=2048)] = Field(default="", description="The PromQL query of gpuPercent.")
+    not_read: Annotated[str, Field(max_length=128)] = Field(default="", description="Why there is no figure.")
+
+
 class Configuration(Resource):
     """A serving configuration with its size and figures."""
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from rightsizer_jobs import stats
 from rightsizer_jobs.contract import EngineUse, Probe, Slo, TrialReport
 from rightsizer_operator.resource.base import number, quantity
-from rightsizer_operator.resource.run import CandidateStatus, GpuReading, QualityResult
+from rightsizer_operator.resource.run import CandidateStatus, QualityResult
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
-from rightsizer_operator.resource.status import Configuration, Demand, Evidence, Latencies, Use
+from rightsizer_operator.resource.status import Configuration, Demand, Evidence, GpuReading, Latencies, Use
 from rightsizer_operator.sizing import cost, gpus, ranking, verdicts
 from rightsizer_operator.sizing.gpus import Requirement
 from rightsizer_operator.sizing.verdicts import Standing

@@ -14,8 +14,9 @@ from rightsizer_jobs import stats
 from rightsizer_jobs.contract import Answers, Capacity, CompressReport, Probe, Slo, TrialReport, load_report
 from rightsizer_jobs.workload import TraceFacts
 from rightsizer_operator.resource.base import number
-from rightsizer_operator.resource.run import Candidate, GpuReading, Outcome, RunSpec, TrialRecord
+from rightsizer_operator.resource.run import Candidate, Outcome, RunSpec, TrialRecord
 from rightsizer_operator.resource.spec import SloSpec
+from rightsizer_operator.resource.status import GpuReading
 from rightsizer_operator.sizing import gpus
 
 AS_IS = "as-is"
