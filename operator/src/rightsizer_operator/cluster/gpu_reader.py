@@ -71,7 +71,7 @@ class GpuReader:
         asked = replace(asked, namespace_label=endpoint.namespace_label, pod_label=endpoint.pod_label)
         async with self._slots:
             try:
-                return await asyncio.wait_for(asyncio.to_thread(_read, endpoint, asked), 3 * endpoint.timeout_s)
+                return await prometheus.in_time(endpoint, lambda: _read(endpoint, asked))
             except TimeoutError:
                 return GpuReading(at_rps=at, not_read="Prometheus gave no answer in time")
 

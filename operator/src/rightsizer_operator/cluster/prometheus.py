@@ -13,7 +13,7 @@ import logging
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from prometheus_api_client.exceptions import PrometheusApiClientException
@@ -30,6 +30,7 @@ from rightsizer_operator.sizing.demand import Question
 from rightsizer_operator.world import Unread
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LIMIT_BYTES = 64 * 1024
 CHUNK_BYTES = 16 * 1024
@@ -81,10 +82,16 @@ class DemandReader:
 
     async def _ask(self, endpoint: PrometheusEndpoint, asked: Question, now: datetime.datetime) -> PeakReading | Unread:
         try:
-            # The thread ends by its own deadline; this one is for a name server that does not answer.
-            return await asyncio.wait_for(asyncio.to_thread(_peak, endpoint, asked, now), 3 * endpoint.timeout_s)
+            return await in_time(endpoint, lambda: _peak(endpoint, asked, now))
         except TimeoutError:
             return _unreachable("no answer in time")
+
+
+async def in_time(endpoint: PrometheusEndpoint, ask: Callable[[], T]) -> T:
+    """What a blocking question gives, asked in a thread; raises TimeoutError. The thread ends by its own deadline, this
+    one is for a name server that does not answer.
+    """
+    return await asyncio.wait_for(asyncio.to_thread(ask), 3 * endpoint.timeout_s)
 
 
 def _kept_s(found: PeakReading | Unread, endpoint: PrometheusEndpoint) -> float:
