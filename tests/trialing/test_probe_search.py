@@ -19,7 +19,7 @@ from rightsizer_jobs.trial.search import (
 )
 
 SLO = Slo(ttft_ms=500)
-MEASUREMENT = Measurement()
+MEASUREMENT = Measurement(budget_s=840)
 
 
 def probe(rate, share, *, requests=600, aborted=False, failed=0):
