@@ -153,3 +153,40 @@ def test_an_ipv6_address_is_connected_to_without_its_brackets_and_named_with_the
     address = Address.of(url)
     assert (address.host, address.port) == (host, port)
     assert address.message("GET", b"", "*/*").startswith(f"GET /v1/models HTTP/1.1\r\nHost: {named}\r\n".encode())
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_session_ends_whenever_its_requests_were_cut_while_they_connected(serve, turns):
+    """Cut after every number of turns of the event loop: before, while and after a connection is made."""
+    _, url = await serve(answer)
+    async with Session() as session:
+        requests = [asyncio.create_task(session.post(url, b"{}", timeout_s=20)) for _ in range(8)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+        assert (await session.get(url, timeout_s=20)).text == "ok"
+
+
+async def test_a_kept_connection_that_was_closed_untold_costs_a_second_try_and_no_crash(serve):
+    server, url = await serve(answer)
+    async with Session() as session:
+        await session.get(url, timeout_s=20)
+        (kept,) = session._open
+        kept.transport = Untold(kept.transport)
+        assert (await session.get(url, timeout_s=20)).text == "ok"
+    assert server.connections == 2
+
+
+class Untold:
+    """A transport whose write fails as uvloop's does once it is closed."""
+
+    def __init__(self, transport):
+        self.transport = transport
+
+    def write(self, data):
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    def __getattr__(self, name):
+        return getattr(self.transport, name)

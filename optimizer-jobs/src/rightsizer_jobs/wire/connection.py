@@ -79,8 +79,11 @@ class Connection(asyncio.Protocol):
         self._response, self._take = Response(), take
         if self.lost:
             self._fail(ConnectionBroken("the server closed the connection", unanswered=True))
-        else:
+            return answer
+        try:
             self.transport.write(message)
+        except RuntimeError as closed:  # uvloop's word for a transport that was closed before anybody was told
+            self._fail(ConnectionBroken(f"the connection is closed: {closed}", unanswered=True))
         return answer
 
     def drop(self) -> None:

@@ -146,11 +146,14 @@ class Session:
         return None
 
     async def _connect(self, address: Address) -> Connection:
+        made = Connection(self._inbox, self._open)
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._inbox, self._open), address.host, address.port
-            )
+            await asyncio.get_running_loop().create_connection(lambda: made, address.host, address.port)
         except OSError as error:
             number = error.errno or 0  # a name that is not found has a negative one of its own
             raise Unreachable(os.strerror(number) if number > 0 else str(error)) from error
-        return connection
+        except asyncio.CancelledError:
+            # uvloop closes a connection that was made just then, and tells nobody that it is lost.
+            self._open.discard(made)
+            raise
+        return made
