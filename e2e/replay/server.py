@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import selectors
+import signal
 import sys
 import time
 import zlib
@@ -273,8 +274,11 @@ def _event(writer: asyncio.StreamWriter, text: str) -> None:
 async def _serve(setting: Setting) -> None:
     server = Server(Engine(setting, dict(load()[setting.served])))
     port = await server.start()
+    told_to_end = asyncio.Event()
+    # The first process of a container ignores signals that it does not handle: a pod would take its whole grace period.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
     print(f"replay: {setting.statement}; no GPU is used; serving {setting.name} on {setting.host}:{port}", flush=True)
-    await asyncio.Event().wait()
+    await told_to_end.wait()
 
 
 def precise_loop() -> asyncio.AbstractEventLoop:

@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -178,3 +183,21 @@ def test_a_client_that_goes_away_while_it_waits_leaves_the_queue_at_once() -> No
             await asyncio.gather(*tasks, return_exceptions=True)
 
     play(replace(vllm(), batch_limit=1), scene)
+
+
+def test_a_process_that_is_told_to_end_does_so_as_pid_1_would_have_to(tmp_path: Path) -> None:
+    """By a handler of its own, which the exit code tells: without one the first process of a container goes on."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"_name_or_path": MODEL, "quantization_config": {"quant_method": "fp8"}})
+    )
+    words = ("vllm", "serve", str(tmp_path), "--host", "127.0.0.1", "--port", "0")
+    with subprocess.Popen(
+        [sys.executable, "-m", "e2e.replay.server", *words],
+        env={**os.environ, **ENVIRON},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "no GPU is used" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
