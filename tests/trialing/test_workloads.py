@@ -121,3 +121,20 @@ def test_the_queue_of_a_burst_is_no_overload_yet(assign):
     assert queue_limit(2, slo, 50) == 16
     assert queue_limit(2, slo, 50, burst) == 160
     assert queue_limit(100, slo, 50, ()) == 120
+
+
+@pytest.mark.parametrize(
+    ("idle", "tokens"),
+    [
+        (None, 1.0),
+        ({"ttft": 11.0}, 1.0),
+        ({"itl": 1.8, "tpot": 2.0}, 1.0),
+        ({"itl": 288.0, "tpot": 1.125}, 256.0),
+    ],
+)
+async def test_the_idle_engine_tells_how_many_tokens_a_chunk_carries(start_engine, benched, idle, tokens):
+    """By which the processes that send are counted: chunks cost the client, not tokens."""
+    engine = await start_engine()
+    bench = await benched(engine.base_url)
+    bench.findings.idle_ms = idle
+    assert bench.tokens_a_chunk == tokens

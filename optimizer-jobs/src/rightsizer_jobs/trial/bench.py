@@ -97,6 +97,15 @@ class Bench:
         except WorkerDied as error:
             raise Stop("Void", str(error)) from error
 
+    @property
+    def tokens_a_chunk(self) -> float:
+        """As single requests on the idle engine showed: the time between chunks over that between tokens. At least 1,
+        and 1 before anything was shown.
+        """
+        idle = self.findings.idle_ms or {}
+        gap, pace = idle.get("itl", 0.0), idle.get("tpot", 0.0)
+        return max(1.0, gap / pace) if pace > 0 else 1.0
+
     def asked_tokens(self, index: int) -> int:
         """Output tokens that request ``index`` asks for."""
         return self.requests.ask(index).output_tokens

@@ -93,7 +93,8 @@ async def held(
     samples: list[Seen] = []
     limit = queue_limit(rate_rps, assignment.slo, idle, bursts)
     watch = overload_watch(rate_rps, limit, lambda: queued(samples))
-    load, chunks = Open(instants, ramp_s, measured_s), rate_rps * bench.requests.mean_output_tokens
+    chunks = rate_rps * bench.requests.mean_output_tokens / bench.tokens_a_chunk
+    load = Open(instants, ramp_s, measured_s)
     gpu: list[tuple[float, float]] = []
     run, watchman = await _run(bench, load, first, chunks, watch, samples, gpu)
     await bench.keep(name, run.records, samples)

@@ -250,7 +250,7 @@ async def saturate(bench: Bench) -> Saturation:
 async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> Run:
     # No stream is faster than on the idle engine.
     gap_ms = (bench.findings.idle_ms or {}).get("tpot", math.inf)
-    chunks_per_s = concurrency * 1000 / max(gap_ms, 0.01)
+    chunks_per_s = concurrency * 1000 / max(gap_ms, 0.01) / bench.tokens_a_chunk
     # With every place taken an answer may take longer than any user would wait: that is no failure here.
     patience_s = seconds + bench.assignment.deadlines.request_s
     run = await bench.load(Closed(concurrency, seconds), engine_gone, chunks_per_s, patience_s)
