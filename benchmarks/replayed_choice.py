@@ -13,7 +13,7 @@ import argparse
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,16 +100,19 @@ def families(curves: Curves) -> Iterator[Family]:
 
 def decide(family: Family, slo: Slo, demand_rps: float) -> Village:
     """A search from the target as found to the proposal; every Job is played in virtual time."""
-    found = family.found
+    return played(spec_of(family, slo, demand_rps), target_of(family.found), family.curves)
+
+
+def played(spec: InferenceDeploymentSpec, target: dict[str, Any], curves: Mapping[Served, Curve]) -> Village:
+    """The whole search for a spec, over the law of these curves; ``curves`` on the clock of the spec's limits."""
     village = Village(
-        spec=spec_of(family, slo, demand_rps),
-        target=target_of(found),
+        spec=spec,
+        target=target,
         nodes=[builders.merged(builders.a_node(), {"status": {"allocatable": {GPU: "64"}}})],
-        settings=builders.some_settings(
-            engine_images=dict.fromkeys(("VLLM", "TensorRTLLM"), "docker.example/replay:1")
-        ),
+        settings=builders.some_settings(engine_images=dict.fromkeys(("VLLM", "TensorRTLLM"), IMAGE)),
+        job_s=60,
     )
-    by_name = {(one.engine, one.parallelism): curve for one, curve in family.curves.items()}
+    by_name = {(one.engine, one.parallelism): curve for one, curve in curves.items()}
 
     def play(assignment: Any) -> TrialReport | dict[str, Any]:
         run = village.run
@@ -154,7 +157,7 @@ def target_of(served: Served) -> dict[str, Any]:
         command=words[:split],
         args=words[split:],
         resources={"limits": limits},
-        image="docker.example/replay:1",
+        image=IMAGE,
     )
 
 

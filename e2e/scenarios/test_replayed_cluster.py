@@ -21,7 +21,7 @@ from e2e.stage import objects
 from e2e.stage.cluster import Own
 from e2e.stage.kubectl import Kubectl
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = pytest.mark.timeout(2100)
 Everything = dict[Case, Decided]
 
 
@@ -61,10 +61,11 @@ def report(kubectl: Kubectl, case: Case, form: str) -> str:
     return kubectl.run("report", case.name, "-o", form, "-n", objects.NAMESPACE, program=program)
 
 
-def test_the_cases_are_won_by_both_engines_and_by_different_parallelisms() -> None:
-    best = [case.best().served for case in CASES]
-    assert {one.engine for one in best} == {"VLLM", "TensorRTLLM"}
-    assert len({one.parallelism for one in best}) == len(CASES)
+def test_each_engine_wins_a_case_and_each_case_another_parallelism() -> None:
+    best = [{one.served for one in case.best()} for case in CASES]
+    alone = {one.engine for found in best if len(found) == 1 for one in found}
+    assert alone == {"VLLM", "TensorRTLLM"}
+    assert [{one.parallelism for one in found} for found in best] == [{1}, {2}, {4}]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -72,8 +73,8 @@ def test_the_search_finds_the_plan_that_exhaustive_choice_finds(decided: Everyth
     best, found = case.best(), status_of(decided[case].run)
     assert found.proposal is not None, decided[case].infdep["status"].get("activity")
     candidate = next(one for one in spec_of(decided[case].run).candidates if one.id == found.proposal.candidate)
-    assert (candidate.engine, candidate.parallelism) == (best.served.engine, best.served.parallelism)
-    assert found.proposal.gpus == best.gpus(case.demand_rps)
+    assert (candidate.engine, candidate.parallelism) in {(one.served.engine, one.served.parallelism) for one in best}
+    assert found.proposal.gpus == best[0].gpus(case.demand_rps)
     held = [one for one in found.trials if (one.purpose, one.subject) == ("Certify", candidate.id)]
     assert held[-1].outcome == "Succeeded"
 
@@ -85,7 +86,7 @@ def test_every_figure_is_replayed_and_none_measured(gpus: Kubectl, decided: Ever
     assert status["proposal"]["configuration"]["evidence"] == "Replayed"
     assert "Measured" not in {one.evidence for one in status_of(decided[case].run).proof}
     result = json.loads(report(gpus, case, "json"))
-    assert "on h200_sxm with VLLM at TP8, 10 times as fast" in result["replayed"][0]
+    assert f"on h200_sxm with VLLM at TP8, {case.time_scale} times as fast" in result["replayed"][0]
     assert re.findall(r'"evidence": *"(Measured|Observed)"', json.dumps(result)) == []
 
 
