@@ -35,14 +35,15 @@ def state_and_start(stat: str) -> tuple[str, int]:
 
 def identity(pid: int) -> Identity | None:
     """Who runs under this pid now; None when nobody does, or only a zombie."""
-    if (child := _children.get(pid)) is not None and child.poll() is not None:
-        del _children[pid]
     try:
         state, start_ticks = state_and_start(Path(f"/proc/{pid}/stat").read_text())
     except (FileNotFoundError, ProcessLookupError):
         return None
+    if state in "ZX":
+        _reap(pid)
+        return None
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return None if state in "ZX" else Identity(pid=pid, start_ticks=start_ticks, boot=boot)
+    return Identity(pid=pid, start_ticks=start_ticks, boot=boot)
 
 
 def is_alive(process: Identity) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_a_death_is_told_with_the_last_words_of_the_log(tmp_path: Path) -> None:
         processes.start(tmp_path, "short", ["sh", "-c", "echo the reason; exit 3"])
         while True:
             processes.check(tmp_path)
+
+
+def test_a_child_that_ends_while_it_is_looked_at_is_reaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = processes.start(tmp_path, "sleeper", ["sleep", "300"]).pid
+
+    def ending(stat: str) -> tuple[str, int]:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return "Z", 0
+
+    monkeypatch.setattr(processes, "state_and_start", ending)
+    assert processes.identity(pid) is None
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
 
 def test_stopping_where_nothing_was_started_is_no_error(tmp_path: Path) -> None:
