@@ -111,7 +111,7 @@ class VirtualTrial:
     def _probe(self, rate_rps: float, ramp_s: float, seconds: float, seed: int) -> Probe:
         """Arrivals go on until everything counted is answered, as the client's do."""
         assignment = self.assignment
-        tail_s = assignment.deadlines.request_s
+        tail_s = assignment.deadlines.answer_s(self.tokens)
         gaps = sequence(assignment.workload, assignment.seed).gaps(seed)
         instants = [at / 1e6 for at in scaled(gaps, rate_rps, ramp_s + seconds + tail_s)]
         idle = (self.findings.idle_ms or {}).get("ttft", 1000.0)

@@ -110,7 +110,7 @@ def test_a_trace_goes_round_and_says_which_lap_it_is():
     assert [ask.input_tokens for ask in asks] == [10 + (begin + n) % 5 for n in range(12)]
     assert [ask.lap for ask in asks] == [(begin + n) // 5 for n in range(12)]
     assert asks[0] == Ask(10 + begin, 100 + begin, (begin,), 0)
-    assert (found.longest_input, found.mean_output_tokens) == (14, 102)
+    assert (found.longest_input, found.longest_output, found.mean_output_tokens) == (14, 104, 102)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,19 @@ def test_deadlines_are_ordered_client_pod_job() -> None:
     assert assignment.deadlines.request_s < assignment.deadlines.total_s < pod < job["spec"]["activeDeadlineSeconds"]
 
 
+def test_long_answers_are_given_the_time_that_their_limits_allow() -> None:
+    village = Village(a_spec(slo={"ttftMs": 800, "itlMs": 50}, workload={"static": {"outputTokens": 8192}}))
+    for _ in range(3):
+        village.tick()
+    (job,) = village.jobs.values()
+    assignment = observe.assignment_of(job)
+    assert isinstance(assignment, TrialAssignment)
+    deadlines = assignment.deadlines
+    assert deadlines.answer_s(8192) == pytest.approx(120 + 2 * (0.8 + 8192 * 0.05))
+    steps = assignment.measurement.budget_s + assignment.measurement.hold_s
+    assert deadlines.total_s > deadlines.answer_s(8192) + deadlines.ready_s + steps
+
+
 # --- certification ---
 
 

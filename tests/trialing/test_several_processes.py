@@ -24,9 +24,9 @@ MS = 1_000_000
 
 @pytest.fixture
 def aim_at():
-    def aim(engine, timeout_s=60.0):
+    def aim(engine, timeout_s=60.0, token_s=0.0):
         book = PromptBook.draw(served_model_name="m", input_tokens=8, output_tokens=4, vocabulary=2048, seed=1)
-        return Aim((f"{engine.base_url}/v1/completions",), (book,), 5, timeout_s)
+        return Aim((f"{engine.base_url}/v1/completions",), (book,), 5, timeout_s, token_s=token_s)
 
     return aim
 
@@ -64,6 +64,16 @@ async def test_a_run_begins_at_the_request_of_the_books_that_it_is_told(monkeypa
     monkeypatch.setattr(order, "complete", answer)
     told = Aim(("http://engine",), (Numbered(),), 5, 60.0, first=2560)
     assert await told.sender(None)(3, lambda *_: None) == b"2563"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_request_is_given_more_time_for_every_token_that_it_asks_for(start_engine, aim_at, processes):
+    engine = await start_engine(step_s=0.05)
+    schedule = Open([n * 100 * MS for n in range(50)], 0, 0.4)
+    cut = await send(aim_at(engine, timeout_s=0.01), schedule, processes=processes)
+    assert {record.exchange.failure for record in cut.records} == {"no complete answer within 0.01 s"}
+    whole = await send(aim_at(engine, timeout_s=0.01, token_s=15), schedule, processes=processes)
+    assert not any(record.failed for record in whole.records if whole.window.counts(record))
 
 
 async def test_a_closed_loops_concurrency_is_shared_out(start_engine, aim_at):

@@ -95,8 +95,13 @@ class Deadlines(Frozen):
 
     ready_s: float = Field(default=1200, gt=0)
     first_token_s: float = Field(default=120, gt=0)
-    request_s: float = Field(default=120, gt=0)
+    request_s: float = Field(default=120, gt=0, description="for a request, whatever it asks for")
+    token_s: float = Field(default=0, ge=0, description="on top of request_s, for each output token asked for")
     total_s: float = Field(default=3600, gt=0)
+
+    def answer_s(self, output_tokens: int) -> float:
+        """After so many seconds a request for so many tokens counts as timed out."""
+        return self.request_s + self.token_s * output_tokens
 
 
 class Answers(Frozen):

@@ -16,6 +16,7 @@ from rightsizer_jobs.contract import (
     Measurement,
     Purpose,
     QuestionSet,
+    Slo,
     TrialAssignment,
 )
 from rightsizer_jobs.workload import TraceFacts, TraceFile, Workload
@@ -25,10 +26,9 @@ from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Artefact, Candidate
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec, MeasurementSpec
 from rightsizer_operator.resource.workload import TraceWorkload
-from rightsizer_operator.sizing import budget, fingerprint, verdicts, workload
+from rightsizer_operator.sizing import budget, fingerprint, patience, verdicts, workload
 from rightsizer_operator.world import OptimizationRun
 
-REQUEST_S = 120.0
 QUESTIONS_S = 3600.0
 """Time for the quality questions, at most."""
 MARGIN_S = 300.0
@@ -172,6 +172,8 @@ def _trial(
     spec = run.spec.accepted
     measurement = measurement_of(spec.search.measurement, purpose)
     measurement = measurement.model_copy(update={"target_error": max(least_error, measurement.target_error)})
+    load = _workload(run)
+    slo = verdicts.slo_of(spec.slo)
     return TrialAssignment(
         purpose=purpose,
         run_uid=run.uid,
@@ -182,12 +184,13 @@ def _trial(
         model_path=_on_volume(spec.model.path),
         # New pods are held to the answers of the run, whatever lies under the path by now.
         source_fingerprint=None if purpose == "Verify" else verdicts.source_fingerprint(run.status.trials),
-        workload=_workload(run),
-        slo=verdicts.slo_of(spec.slo),
+        workload=load,
+        slo=slo,
         measurement=measurement,
         deadlines=_deadlines(
-            spec.search.measurement, measurement, asks=questions is not None, watches=demand_share_rps is not None
-        ),
+            spec.search.measurement, measurement, slo, load,
+            asks=questions is not None, watches=demand_share_rps is not None,
+        ),  # fmt: skip
         questions=questions,
         baseline_answers=baseline_answers,
         max_drop_points=number(spec.quality.max_drop_points),
@@ -259,14 +262,21 @@ def measurement_of(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
     )
 
 
-def _deadlines(spec: MeasurementSpec, measurement: Measurement, *, asks: bool, watches: bool) -> Deadlines:
-    """The client's own: the sum of what its steps may take."""
+def _deadlines(
+    spec: MeasurementSpec, measurement: Measurement, slo: Slo, load: Workload, *, asks: bool, watches: bool
+) -> Deadlines:
+    """The client's own: the sum of what its steps may take. The last request may begin when all of that is over."""
+    request_s, token_s = patience.allowed(slo)
+    answer = request_s + token_s * patience.longest_output(load.output_tokens)
     steps = WARMUP_BLOCKS * measurement.warmup_block_s + max(measurement.budget_s, measurement.hold_s)
-    steps += budget.demand_run_s(spec) + REQUEST_S if watches else 0.0
+    steps += budget.demand_run_s(spec) + answer if watches else 0.0
     quality = QUESTIONS_S if asks else 0.0
-    total = spec.ready_seconds + spec.first_token_seconds + steps + quality + REQUEST_S + MARGIN_S
     return Deadlines(
-        ready_s=spec.ready_seconds, first_token_s=spec.first_token_seconds, request_s=REQUEST_S, total_s=total
+        ready_s=spec.ready_seconds,
+        first_token_s=spec.first_token_seconds,
+        request_s=request_s,
+        token_s=token_s,
+        total_s=spec.ready_seconds + spec.first_token_seconds + steps + quality + answer + MARGIN_S,
     )
 
 

@@ -98,7 +98,8 @@ class _Worker:
             try:
                 await asyncio.wait_for(self.process.wait(), END_S)
             except TimeoutError:
-                self.process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                    self.process.kill()
                 await self.process.wait()
 
 

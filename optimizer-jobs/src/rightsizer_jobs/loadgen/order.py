@@ -17,26 +17,34 @@ from rightsizer_jobs.wire.session import Session
 class Book(Protocol):
     """Request bodies of one workload for one engine."""
 
+    def asked_tokens(self, index: int) -> int: ...
+
     def body(self, index: int, nonce: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Where requests go, round robin, and what is in them. ``first``: the books' request that the run begins with."""
+    """Where requests go, round robin, and what is in them. ``first``: the books' request that the run begins with.
+
+    A request may take ``timeout_s``, and ``token_s`` more for each output token that it asks for.
+    """
 
     urls: tuple[str, ...]
     books: tuple[Book, ...]
     nonce: int
     timeout_s: float
     first: int = 0
+    token_s: float = 0.0
 
     def sender(self, session: Session) -> Send:
         """A ``send`` for one run."""
 
         async def send(index: int, arrive: Arrive) -> Exchange:
             turn = index % len(self.urls)
-            body = self.books[turn].body(self.first + index, self.nonce)
-            return await complete(session, self.urls[turn], body, timeout_s=self.timeout_s, arrive=arrive)
+            number, book = self.first + index, self.books[turn]
+            limit = self.timeout_s + self.token_s * book.asked_tokens(number) if self.token_s else self.timeout_s
+            body = book.body(number, self.nonce)
+            return await complete(session, self.urls[turn], body, timeout_s=limit, arrive=arrive)
 
         return send
 

@@ -40,6 +40,10 @@ class Sequence(Protocol):
         """Input tokens of the longest request."""
 
     @property
+    def longest_output(self) -> int:
+        """Output tokens of the longest answer."""
+
+    @property
     def mean_output_tokens(self) -> float: ...
 
     def ask(self, index: int) -> Ask:
@@ -74,6 +78,10 @@ class Stated:
         return max(self.inputs)
 
     @property
+    def longest_output(self) -> int:
+        return max(self.outputs)
+
+    @property
     def mean_output_tokens(self) -> float:
         return sum(self.outputs) / len(self.outputs)
 
@@ -99,6 +107,10 @@ class Replayed:
     @property
     def longest_input(self) -> int:
         return max(row.input_tokens for row in self.trace.rows)
+
+    @property
+    def longest_output(self) -> int:
+        return max(row.output_tokens for row in self.trace.rows)
 
     @property
     def mean_output_tokens(self) -> float:

@@ -66,13 +66,16 @@ class Bench:
         return tuple(engine.chat_url if chat else engine.completions_url for engine in self.engines)
 
     def aim(self, timeout_s: float | None = None, first: int = 0) -> Aim:
-        """Where one run's requests go, round robin over the engines, with a fresh nonce, from request ``first`` on."""
+        """Where one run's requests go, round robin over the engines, with a fresh nonce, from request ``first`` on.
+        ``timeout_s``: in the place of the assignment's; what its output tokens are given is added to either.
+        """
         self.runs += 1
         nonce = zlib.crc32(
             f"{self.assignment.run_uid}/{self.assignment.purpose}/{self.assignment.attempt}/{self.runs}".encode()
         )
-        limit = self.assignment.deadlines.request_s if timeout_s is None else timeout_s
-        return Aim(self.urls, self.books, nonce, limit, first)
+        deadlines = self.assignment.deadlines
+        limit = deadlines.request_s if timeout_s is None else timeout_s
+        return Aim(self.urls, self.books, nonce, limit, first, deadlines.token_s)
 
     def sender(self, timeout_s: float | None = None) -> Send:
         """A ``send`` for one run in this process."""
