@@ -77,14 +77,20 @@ def run_at(folder: Path, url: str, rate: float, tokens: int, seconds: float) -> 
             capture_output=True, text=True, timeout=seconds + 600, check=False,
             env={**os.environ, "AIPERF_SERVICE_REGISTRATION_TIMEOUT": "180"},
         )  # fmt: skip
-        records = Path(output) / "profile_export.jsonl"
-        lines = records.read_text().splitlines() if records.exists() else []
-        if not lines:
-            words = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
-            raise Unavailable(f"aiperf left no records: {(words or ['no error told'])[0][:200]}")
-    found = [line for line in map(json.loads, lines) if line["metadata"]["benchmark_phase"] == "profiling"]
+        found = lines_of(done, Path(output))
     whole = [line for line in found if not line.get("error") and not line["metadata"]["was_cancelled"]]
     return Told("aiperf", [seen(line) for line in whole], len(found) - len(whole), seconds)
+
+
+def lines_of(done: subprocess.CompletedProcess[str], output: Path) -> list[dict]:
+    """The records of a run's measured phase, a line a request; raises Unavailable with aiperf's own words."""
+    records = output / "profile_export.jsonl"
+    lines = records.read_text().splitlines() if records.exists() else []
+    found = [line for line in map(json.loads, lines) if line["metadata"]["benchmark_phase"] == "profiling"]
+    if not found:
+        words = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
+        raise Unavailable(f"aiperf left no records: {(words or ['no error told'])[0][:200]}")
+    return found
 
 
 def seen(line: dict) -> Seen:

@@ -99,7 +99,17 @@ class Given:
 
 def run_inside(root: Path, command: Sequence[str], given: Given, variables: Mapping[str, str]) -> None:
     """Run ``command`` in ``root`` without leaving a trace in it; raises CalledProcessError when it fails."""
+    words, surroundings = entering(root, command, given, variables)
+    subprocess.run(words, check=True, env=surroundings)
+
+
+def entering(
+    root: Path, command: Sequence[str], given: Given, variables: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Words and environment that run ``command`` in ``root``: each word executes the next, so the process that is
+    started becomes the command. Needs root; raises ToolMissing.
+    """
     unshare = require("unshare", "util-linux")
     outer = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "ROOT": str(root)}
-    entering = [unshare, "--mount", "sh", "-ec", ENTER, "enter", *given.arguments(), "--", *command]
-    subprocess.run(entering, check=True, env={**variables, **outer})
+    words = [unshare, "--mount", "sh", "-ec", ENTER, "enter", *given.arguments(), "--", *command]
+    return words, {**variables, **outer}

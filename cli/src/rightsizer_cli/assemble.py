@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from rightsizer_cli import __version__, levers, money, outcome, replay, result, sides, standings
+from rightsizer_cli import __version__, levers, money, outcome, replay, result, sides, standings, witness
 from rightsizer_cli.inputs import Run, parsed
 from rightsizer_cli.kubectl import Object, pick
 from rightsizer_cli.result import Side
@@ -151,21 +151,20 @@ def _repeat(run: Run) -> result.Repeat | None:
 
 
 def _aiperf(run: Run, rate: float, seconds: float, seed: int) -> str:
-    baseline, load = run.inputs.baseline, run.workload
-    spreads = (deviation_of(load.inputs or 0), deviation_of(load.outputs or 0))
-    smooth = () if load.burstiness is None else ("--arrival-smoothness", f"{load.burstiness:g}")
-    words = [
-        "aiperf", "profile", "-m", baseline.served_model_name, "--tokenizer", "MODEL_DIRECTORY",
-        "--url", f"http://ONE_POD:{baseline.port}", "--endpoint-type", run.inputs.accepted.workload.api.lower(),
-        "--streaming", "--warmup-duration", "20", "--warmup-request-rate", f"{rate:g}",
-        "--synthetic-input-tokens-mean", f"{load.input_tokens:.6g}",
-        "--synthetic-input-tokens-stddev", f"{spreads[0]:.4g}", "--output-tokens-mean", f"{load.output_tokens:.6g}",
-        *(("--output-tokens-stddev", f"{spreads[1]:.4g}") if spreads[1] else ()), "--extra-inputs", "ignore_eos:true",
-        "--request-rate", f"{rate:g}", "--arrival-pattern", load.arrivals.lower(), *smooth,
-        "--benchmark-duration", f"{seconds:g}", "--benchmark-grace-period", "120", "--random-seed", str(seed),
-        "--use-server-token-count", "--no-gpu-telemetry", "--no-server-metrics", "--ui", "none",
-    ]  # fmt: skip
-    return shlex.join(words)
+    baseline, accepted = run.inputs.baseline, run.inputs.accepted
+    return shlex.join(
+        witness.command(
+            served_model_name=baseline.served_model_name,
+            tokenizer="MODEL_DIRECTORY",
+            url=f"http://ONE_POD:{baseline.port}",
+            api=accepted.workload.api,
+            load=run.workload,
+            slo=verdicts.slo_of(accepted.slo),
+            rate_rps=rate,
+            seconds=seconds,
+            seed=seed,
+        )
+    )
 
 
 def _versions(run: Run) -> result.Versions:

@@ -25,7 +25,7 @@ from rightsizer_operator.phases.plan import CALIBRATION_SAMPLES, MAX_SEQUENCE_LE
 from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Artefact, Candidate
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec, MeasurementSpec
-from rightsizer_operator.resource.workload import TraceWorkload
+from rightsizer_operator.resource.workload import TraceWorkload, WorkloadSpec
 from rightsizer_operator.sizing import budget, fingerprint, patience, verdicts, workload
 from rightsizer_operator.world import OptimizationRun
 
@@ -187,7 +187,7 @@ def _trial(
         workload=load,
         slo=slo,
         measurement=measurement,
-        deadlines=_deadlines(
+        deadlines=deadlines_of(
             spec.search.measurement, measurement, slo, load,
             asks=questions is not None, watches=demand_share_rps is not None,
         ),  # fmt: skip
@@ -211,6 +211,11 @@ def _workload(run: OptimizationRun) -> Workload:
     if load.trace is not None:
         found = verdicts.trace_facts(run.status.trials)
         return Workload(arrivals="Trace", trace=_trace(load.trace, found), api=load.api)
+    return stated_load(load)
+
+
+def stated_load(load: WorkloadSpec) -> Workload:
+    """What is sent for a static workload."""
     assert load.static is not None
     return Workload(
         input_tokens=workload.input_length(load.static),
@@ -262,7 +267,7 @@ def measurement_of(spec: MeasurementSpec, purpose: Purpose) -> Measurement:
     )
 
 
-def _deadlines(
+def deadlines_of(
     spec: MeasurementSpec, measurement: Measurement, slo: Slo, load: Workload, *, asks: bool, watches: bool
 ) -> Deadlines:
     """The client's own: the sum of what its steps may take. The last request may begin when all of that is over."""
