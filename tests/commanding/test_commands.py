@@ -103,6 +103,15 @@ def test_explain_says_why_and_why_not(rightsizer: Rightsizer) -> None:
     assert "To repeat the certificate, 1.936 requests/s" in out and "\n  aiperf profile -m " in out
 
 
+def test_explain_tells_the_notes(rightsizer: Rightsizer, cluster: Any) -> None:
+    def several(run: Any) -> None:
+        record = run["status"]["trials"][-1]
+        record["report"] = json.dumps({**json.loads(record["report"]), "tokens_per_chunk": 3})
+
+    cluster.change("optimizationruns", several)
+    assert "\nnote: Tokens a chunk: " in rightsizer("explain", "support-chat").out
+
+
 def test_diff_shows_the_closed_list_and_no_secret(rightsizer: Rightsizer) -> None:
     lines = rightsizer("diff", "support-chat").out.splitlines()
     assert {"-replicas: 4", "+replicas: 2", "-- /models/llama-3.1-70b", "+- /rightsizer/model"} <= set(lines)

@@ -248,6 +248,15 @@ def test_every_field_is_documented() -> None:
             assert name in obvious or name in text, f"{type_.__name__}.{name}"
 
 
+def test_several_tokens_a_chunk_are_said(infdep: Object, run: Object) -> None:
+    assert not any("Tokens a chunk" in note for note in assembled(infdep, run).notes)
+    record = next(r for r in run["status"]["trials"] if r["subject"] == "int8" and r["purpose"] == "Certify")
+    record["report"] = json.dumps({**json.loads(record["report"]), "tokens_per_chunk": 4.02})
+    (note,) = [note for note in assembled(infdep, run).notes if "Tokens a chunk" in note]
+    assert note.startswith("Tokens a chunk: int8 4.02. ")
+    assert "ITL is the gap between chunks" in note
+
+
 TRACED = {"trace": {"path": "traces/chat.csv", "startSeconds": 0, "timeScale": "2"}}
 FACTS = {
     "sha256": "c" * 64, "requests": 900, "seconds": 240.0, "mean_rps": 3.75, "busiest_minute_rps": 6.0,

@@ -48,6 +48,14 @@ async def test_verification_spreads_its_arrivals_over_all_endpoints(start_engine
     assert max(counts) - min(counts) <= 2
 
 
+@pytest.mark.parametrize(("tokens", "said"), [(1, None), (2, 2.0)])
+async def test_several_tokens_a_chunk_are_reported(start_engine, assign, repeat_void, tokens, said):
+    engine = await start_engine(tokens_per_chunk=tokens)
+    roomy = {"ttft_ms": 60_000}
+    report = await repeat_void(assign(engine.base_url, purpose="Certify", rate_rps=0.3 * CAPACITY, slo=roomy))
+    assert (report.outcome, report.tokens_per_chunk) == ("Succeeded", said), report.reason
+
+
 async def test_a_rate_to_hold_must_be_given(start_engine, assign):
     engine = await start_engine()
     report = await run(assign(engine.base_url, purpose="Verify"))

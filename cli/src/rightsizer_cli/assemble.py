@@ -197,6 +197,7 @@ def _notes(run: Run) -> list[str]:
     broken = [r.job for r in run.status.trials if r.report and r.purpose != "Compress" and not verdicts.report_of(r)]
     if broken:
         notes.append(f"The reports of {', '.join(broken)} cannot be read by this version and are left out.")
+    notes += standings.chunked(run)
     if run.status.proof and not proof.complete(run.status.proof):
         notes.append("Not every smaller plan is ruled out: see the entries marked Open or Estimated.")
     complete = find(run.status.conditions, "Optimized")

@@ -165,3 +165,19 @@ def minimality(run: Run) -> result.Minimality | None:
             for entry in run.status.proof
         ),
     )
+
+
+def chunked(run: Run) -> list[str]:
+    """A note where trials saw several output tokens in a content chunk, of the last trial of each candidate."""
+    seen: dict[str, float] = {}
+    for record in run.status.trials:
+        report = verdicts.report_of(record)
+        if report is not None and report.probes:
+            seen[record.subject] = report.tokens_per_chunk or 1.0
+    several = [f"{subject} {tokens:.3g}" for subject, tokens in seen.items() if tokens > 1]
+    if not several:
+        return []
+    return [
+        f"Tokens a chunk: {', '.join(several)}. Where it is not one, ITL is the gap between chunks, not between "
+        "tokens; TPOT counts tokens for every engine."
+    ]

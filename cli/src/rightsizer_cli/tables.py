@@ -229,7 +229,8 @@ def explanation(result: Result) -> list[str]:
     ranked = estimates(result)
     shown = [*ranked, ""] if ranked else []
     rest = [*_minimality(result), *_busy(result), *_lessons(result), *_again(result.repeat)]
-    return [*_why(result), "", *shown, *_why_not(result), *rest]
+    notes = ["", *(f"note: {visible(note)}" for note in result.notes)] if result.notes else []
+    return [*_why(result), "", *shown, *_why_not(result), *rest, *notes]
 
 
 def _busy(result: Result) -> list[str]:

@@ -282,6 +282,12 @@ class TrialReport(Frozen):
         default=None, description="at the assignment's demand_share_rps, where that was given and could be held"
     )
     client: ClientHealth | None = None
+    tokens_per_chunk: float | None = Field(
+        default=None,
+        gt=0,
+        description="output tokens that a content chunk carried, where that is not one: itl is then the gap between "
+        "chunks, not between tokens",
+    )
     records: str | None = None
     replayed: str | None = Field(
         default=None,

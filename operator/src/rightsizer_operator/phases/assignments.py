@@ -188,8 +188,12 @@ def _trial(
         slo=slo,
         measurement=measurement,
         deadlines=deadlines_of(
-            spec.search.measurement, measurement, slo, load,
-            asks=questions is not None, watches=demand_share_rps is not None,
+            spec.search.measurement,
+            measurement,
+            slo,
+            load,
+            asks=questions is not None,
+            watches=demand_share_rps is not None,
         ),  # fmt: skip
         questions=questions,
         baseline_answers=baseline_answers,

@@ -22,6 +22,9 @@ from rightsizer_jobs.contract import (
 from rightsizer_jobs.loadgen.metrics import rounded
 from rightsizer_jobs.workload import TraceFacts
 
+SEVERAL = 1.05
+"""Tokens a chunk from which on it is said: some tokens have no text of their own in any engine."""
+
 
 class Stop(Exception):
     """The trial ends here with an outcome and its reason."""
@@ -55,6 +58,8 @@ class Findings:
     model: dict[str, JsonValue] | None = None
     source_fingerprint: str | None = None
     use_held: bool = False
+    tokens_per_chunk: float = 1.0
+    """Of the last probe."""
 
     @property
     def elapsed_s(self) -> float:
@@ -95,6 +100,7 @@ class Findings:
             use=self.use,
             use_at_demand=self.use_at_demand,
             client=self.client,
+            tokens_per_chunk=rounded(self.tokens_per_chunk) if self.tokens_per_chunk > SEVERAL else None,
             records=self.records,
             replayed=self.replayed[:REPLAYED_LIMIT] or None,
             trace=self.trace,

@@ -121,6 +121,7 @@ async def held(
     )
     counted = [record for record in run.records if run.window.counts(record)]
     joint, chunk = joint_share(counted, assignment.slo), tokens_per_chunk(counted)
+    bench.findings.tokens_per_chunk = chunk
     LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
     LOG.info("%s engines: %s", name, told(samples))
     await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
