@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import uvloop
@@ -73,7 +73,10 @@ def compare(bed: rate.Bed, url: str, rps: float, held: TrialReport) -> None:
 
 
 def repeated(bed: rate.Bed, url: str, rps: float, seed: int) -> Sequence[dict]:
-    """aiperf's records of its measured phase; raises aiperf.Unavailable with its own words when it fails."""
+    """aiperf's records of its measured phase; raises aiperf.Unavailable with its own words when it fails.
+
+    HF_HUB_OFFLINE is taken away: with it aiperf 0.13.0 takes the folder of a tokenizer for the name of a repository.
+    """
     folder = aiperf.install()
     words = witness.command(
         served_model_name=objects.TARGET,
@@ -91,9 +94,14 @@ def repeated(bed: rate.Bed, url: str, rps: float, seed: int) -> Sequence[dict]:
         done = subprocess.run(
             [str(folder / "bin" / words[0]), *words[1:], "--output-artifact-dir", output],
             capture_output=True, text=True, check=False, timeout=bed.hold_s + 2 * STARTUP_S,
-            env={**os.environ, "AIPERF_SERVICE_REGISTRATION_TIMEOUT": str(STARTUP_S), "HF_HUB_OFFLINE": "1"},
+            env=surroundings(os.environ),
         )  # fmt: skip
         return aiperf.lines_of(done, Path(output))
+
+
+def surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in environ.items() if name != "HF_HUB_OFFLINE"}
+    return {**kept, "AIPERF_SERVICE_REGISTRATION_TIMEOUT": str(STARTUP_S)}
 
 
 def at_instants(bed: rate.Bed, url: str, instants: Sequence[int], rps: float) -> Figures:
