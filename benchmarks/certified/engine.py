@@ -1,4 +1,7 @@
-"""A real vLLM engine on one core of this machine: the demo's model, environment and flags. Ends with its block."""
+"""A real vLLM engine on one core of this machine: the demo's model, environment and flags.
+
+Ends with its block, and with this process, should that be killed.
+"""
 
 import os
 import signal
@@ -54,7 +57,7 @@ def serving(made: Made, log: Path) -> Iterator[str]:
     )
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(CORE), *words],
+            ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(CORE), *words],
             env=surroundings, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:

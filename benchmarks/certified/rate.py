@@ -29,6 +29,9 @@ VOIDS = 3
 """Attempts of one trial: a void run is repeated, never counted."""
 
 
+TOLD_TO_END = 143
+
+
 class NotCertified(RuntimeError):
     """No rate was certified; the message says what the trials said."""
 
@@ -80,6 +83,8 @@ def measured(bed: Bed, url: str, purpose: Purpose, seed: int, rate_rps: float | 
     for attempt in range(1, VOIDS + 1):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             report = runner.run(run(bed.assignment(url, purpose, seed, rate_rps, attempt)))
+        if "SIGTERM" in report.reason:
+            raise SystemExit(TOLD_TO_END)
         if report.outcome != "Void":
             return report
     raise NotCertified(f"{VOIDS} {purpose} trials were void, the last: {report.reason}")

@@ -1,6 +1,8 @@
 """The benchmark that runs aiperf beside the product's client: one truth gives one row, whichever client tells it."""
 
 import math
+import signal
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from benchmarks.certified import engine, figures, rate
 from rightsizer_cli import witness
-from rightsizer_jobs.contract import Slo, TrialReport
+from rightsizer_jobs.contract import Slo, TrialAssignment, TrialReport
 from rightsizer_jobs.loadgen.arrivals import scaled
 from rightsizer_jobs.loadgen.records import Exchange, Record, append_records
 from rightsizer_jobs.loadgen.sequence import sequence
@@ -91,6 +93,53 @@ def test_the_engine_is_the_demos_but_for_its_address() -> None:
     assert words[:3] == ["/opt/engine/bin/python", "-m", "vllm.entrypoints.openai.api_server"]
     assert words[words.index("--port") + 1] == "12345" and words[words.index("--model") + 1] == "/opt/model"
     assert engine.variables()["HF_HUB_OFFLINE"] == "1"
+
+
+def test_an_engine_ends_with_all_that_it_started() -> None:
+    """Both are of one group, which nobody is left of."""
+    started = subprocess.Popen(["sh", "-c", "sleep 300 & sleep 300"], start_new_session=True)
+    engine.end(started)
+    assert started.returncode == -signal.SIGTERM
+
+
+def test_a_client_that_is_told_to_end_measures_no_further_attempt(
+    bed: rate.Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told(assignment: TrialAssignment) -> TrialReport:
+        return TrialReport(
+            purpose=assignment.purpose, candidate="as-is", attempt=assignment.attempt, seed=1, outcome="Void",
+            reason="the client was told to stop (SIGTERM): the pod was disrupted or deleted",
+        )  # fmt: skip
+
+    monkeypatch.setattr(rate, "run", told)
+    with pytest.raises(SystemExit):
+        rate.measured(bed, "http://x", "Explore", 1)
+
+
+def test_void_trials_are_repeated_and_then_given_up(bed: rate.Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = []
+
+    async def late(assignment: TrialAssignment) -> TrialReport:
+        attempts.append(assignment.attempt)
+        return TrialReport(
+            purpose="Explore", candidate="as-is", attempt=assignment.attempt, seed=1, outcome="Void", reason="sent late"
+        )
+
+    monkeypatch.setattr(rate, "run", late)
+    with pytest.raises(rate.NotCertified, match="3 Explore trials were void, the last: sent late"):
+        rate.measured(bed, "http://x", "Explore", 1)
+    assert attempts == [1, 2, 3]
+
+
+def test_no_bound_is_no_certificate(bed: rate.Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def missed(assignment: TrialAssignment) -> TrialReport:
+        return TrialReport(
+            purpose="Explore", candidate="as-is", attempt=1, seed=assignment.seed, outcome="MissedSLO", reason="slow"
+        )
+
+    monkeypatch.setattr(rate, "run", missed)
+    with pytest.raises(rate.NotCertified, match="MissedSLO: slow"):
+        rate.explored(bed, "http://x")
 
 
 @pytest.fixture
