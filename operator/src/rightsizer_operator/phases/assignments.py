@@ -194,7 +194,7 @@ def _trial(
             load,
             asks=questions is not None,
             watches=demand_share_rps is not None,
-        ),  # fmt: skip
+        ),
         questions=questions,
         baseline_answers=baseline_answers,
         max_drop_points=number(spec.quality.max_drop_points),
