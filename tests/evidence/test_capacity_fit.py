@@ -67,7 +67,7 @@ def test_an_exact_curve_is_found(slope):
 
 
 def test_one_probe_leans_on_the_prior_slope_and_says_so_by_its_error():
-    near, far = fit(probe(7.9, curve(7.9))), fit(probe(6.4, curve(6.4)))
+    near, far = fit(probe(7.9, curve(7.9))), fit(probe(6.6, curve(6.6)))
     assert near.slope == pytest.approx(PRIOR_SLOPE, rel=0.15)
     assert near.rate_rps == pytest.approx(8.0, rel=0.03)
     assert far.standard_error > near.standard_error
@@ -95,6 +95,15 @@ def test_a_probe_counts_at_the_rate_that_really_arrived():
 def test_the_error_is_never_below_what_the_requests_near_the_limit_could_tell():
     lucky = fit(probe(7.6, 0.0, requests=600), probe(8.0, 0.006, requests=1000), probe(8.6, 0.5, requests=800))
     assert lucky.standard_error > 0.9 * math.sqrt(20 * 0.95 / (0.05 * 1800)) / PRIOR_SLOPE
+
+
+def test_a_long_run_that_a_late_burst_ended_tells_what_was_seen_until_then():
+    seen = [probe(4.3, 0.0), probe(5.0, 0.02, requests=4000, seconds=800.0)]
+    ended = probe(5.1, 0.05, requests=4000, seconds=800.0, aborted=True)
+    short = probe(5.1, 0.9, requests=100, seconds=20.0, aborted=True)
+    assert fit(*seen, ended).rate_rps == pytest.approx(5.0, rel=0.03)
+    assert fit(*seen, short).rate_rps < fit(*seen, ended).rate_rps
+    assert fit(*seen, ended).rate_rps < fit(*seen, ended.model_copy(update={"aborted": False})).rate_rps
 
 
 def test_blocks_that_vary_more_than_the_floor_widen_the_error():

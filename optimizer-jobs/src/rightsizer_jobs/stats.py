@@ -36,12 +36,12 @@ NEAR = 0.9
 """Where every probe passed, those from this share of the largest rate on tell how sure its pass is."""
 
 STOPPED_WEIGHT = 10.0
-"""A run stopped for overload says as much as so many independent requests, however short it was."""
+"""That a run was stopped for overload says as much as so many independent requests, however short it was."""
 
 MOST_SHARE = 0.95
 """The curve of violations is a power of the rate up to here."""
 
-EARLY_SHARE = 0.75
+EARLY_SHARE = 0.72
 """What a run of minutes that begins on an empty engine shows, on average, of the share that violates in the long run:
 queues near saturation take longer to fill, and long ones are rare."""
 
@@ -230,18 +230,23 @@ def _floor(probes: Sequence[Probe]) -> float:
     return max(VARIANCE_INFLATION_FLOOR, INFLATION_SECONDS * rate)
 
 
-def _seen(probe: Probe, slo: Slo, inflated: float) -> Seen:
-    """A share above the top only says that the rate is far too high; so does a run that was stopped, however short.
+def _seen(probe: Probe, slo: Slo, inflated: float) -> list[Seen]:
+    """A share above the top only says that the rate is far too high. So does a run's end by a watch, once, however long
+    or short the run was; what had been seen until then counts by itself.
 
     A run counts at the rate that really arrived while it was measured: chance moves that by some percent, and the share
     by ten times as much.
     """
-    top = _top(slo)
-    share, count = min(worst_share(probe, slo), top), max(1, probe.requests) / inflated
+    top, rate = _top(slo), math.log(probe.achieved_rps or probe.rate_rps)
+    found = [_evidence(rate, min(worst_share(probe, slo), top), max(1, probe.requests) / inflated, top)]
     if probe.aborted:
-        share, count = top, max(count, STOPPED_WEIGHT)
+        found.append(_evidence(rate, top, STOPPED_WEIGHT, top))
+    return found
+
+
+def _evidence(log_rate: float, share: float, count: float, top: float) -> Seen:
     most = top if share == top else MOST_SHARE
-    return Seen(math.log(probe.achieved_rps or probe.rate_rps), count * share, count * (1 - share), math.log(most))
+    return Seen(log_rate, count * share, count * (1 - share), math.log(most))
 
 
 def _top(slo: Slo) -> float:
@@ -252,7 +257,7 @@ def _top(slo: Slo) -> float:
 
 def _fit(probes: Sequence[Probe], slo: Slo, block_s: float) -> Capacity:
     inflated = inflation(probes, slo, block_s)
-    seen = [_seen(probe, slo, inflated) for probe in probes]
+    seen = [one for probe in probes for one in _seen(probe, slo, inflated)]
     found = located(seen, math.log(EARLY_SHARE * allowed_share(slo.percentile)))
     near = [probe for probe in probes if informative(probe, slo)] or probes
     error = ERROR_CALIBRATION * max(found.error, _resolution(near, slo))
