@@ -167,7 +167,7 @@ def test_a_candidate_stopped_early_is_tried_again_when_the_bar_falls() -> None:
                 return a_report(assignment, outcome="CannotBeat", probes=(), reason=f"saturates below {bar:g}")
         return play(assignment)
 
-    village = settled(script)
+    village = settled(script, spec=a_spec(workload={"static": {"requestRate": "7.2"}}))
     assert entry(village, "int4").attempts == 2
     assert village.status.proposal is not None
     assert (village.status.proposal.candidate, village.status.proposal.gpus) == ("int4", "4 -> 2")
@@ -221,7 +221,7 @@ def test_when_nothing_meets_the_limits_every_cause_is_told() -> None:
             }
         )
 
-    village = settled(script)
+    village = settled(script, spec=a_spec(workload={"static": {"requestRate": "7.2"}}))
     assert village.condition("Optimized") == ("False", "BaselineMissesSLO")
     assert "as-is: MissedSLO: p95 itl 90 ms against 50 ms" in village.message("Optimized")
 
@@ -231,7 +231,7 @@ def test_an_idle_baseline_that_misses_the_limits_ends_the_search_with_the_figure
         reason = "a single request on the idle engine already misses: p50 ttft 900 ms against 800 ms"
         return a_report(assignment, outcome="MissedSLO", probes=(), answers=None, reason=reason)
 
-    village = settled(script)
+    village = settled(script, spec=a_spec(workload={"static": {"requestRate": "7.2"}}))
     assert village.condition("Optimized") == ("False", "SLOUnreachable")
     assert village.message("Optimized").startswith("spec.slo: the idle baseline misses the limits")
     assert "p50 ttft 900 ms against 800 ms. Raise the limit above" in village.message("Optimized")
