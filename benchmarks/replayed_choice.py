@@ -33,7 +33,10 @@ TPOT_MS = (20, 35, 40)
 BEST_GPUS = 64
 """Size of the best plan at the demand of a cell: so many that rounding up to whole replicas decides nothing."""
 ERROR_PERCENT = 1
-"""Wanted standard error of a capacity: a regret of 2 % cannot be told with an error of 3 %."""
+PROBE_S = 240
+"""Wanted standard error of a capacity, and length of a probe: a regret of 2 % cannot be told with an error of 4 %, to
+which the default length of 60 s comes.
+"""
 ALLOWED_REGRET = 0.02
 GPU = "nvidia.com/gpu"
 PRODUCTS = {"h100_sxm": "NVIDIA-H100-80GB-HBM3", "h200_sxm": "NVIDIA-H200"}
@@ -163,9 +166,9 @@ def target_of(served: Served) -> dict[str, Any]:
 
 def spec_of(family: Family, slo: Slo, demand_rps: float) -> InferenceDeploymentSpec:
     """Defaults, but for what the recordings dictate: a saturation run at the highest recorded concurrency, and probes
-    of three idle requests where those are long."""
+    long enough to tell what is close, and of three idle requests at least."""
     idle_s = max(c.ttft_at(1) + family.lengths.output_tokens * c.tpot_at(1) for c in family.curves.values()) / 1000
-    probe_s = min(3600, max(60, round(3 * idle_s)))
+    probe_s = min(3600, max(PROBE_S, round(3 * idle_s)))
     most = max(curve.most for curve in family.curves.values())
     spec = builders.a_spec(
         accelerator={"resource": GPU, "type": PRODUCTS.get(family.system, family.system)[:63]},
