@@ -22,9 +22,9 @@ SLO = Slo(ttft_ms=500)
 MEASUREMENT = Measurement(budget_s=840)
 
 
-def probe(rate, share, *, requests=600, aborted=False, failed=0):
+def probe(rate, share, *, requests=600, aborted=False, failed=0, seconds=60):
     return Probe(
-        rate_rps=rate, achieved_rps=rate, seconds=60, requests=requests, failed=failed, violations={"ttft": share},
+        rate_rps=rate, achieved_rps=rate, seconds=seconds, requests=requests, failed=failed, violations={"ttft": share},
         p_ms={"ttft": -1 if failed else 620.0}, output_tps=1, variance_inflation=1, aborted=aborted,
     )  # fmt: skip
 
@@ -74,8 +74,14 @@ def test_a_stopped_first_probe_is_never_repeated_at_its_rate():
 
 
 def test_probes_get_longer_once_the_estimate_is_near():
-    assert decide(situation(probe(7.2, 0.05))).seconds == pytest.approx(350)
-    assert decide(situation(probe(7.2, 0.05), spent_s=440.0)).seconds == pytest.approx(180)
+    assert decide(situation(probe(7.2, 0.05, seconds=200))).seconds == pytest.approx(350)
+    assert decide(situation(probe(7.2, 0.05, seconds=200), spent_s=440.0)).seconds == pytest.approx(180)
+
+
+def test_no_probe_is_more_than_twice_as_long_as_the_longest_before_it():
+    """What one short probe says of the capacity may be a third off: a long one there would tell little."""
+    assert decide(situation(probe(7.2, 0.05))).seconds == pytest.approx(120)
+    assert decide(situation(probe(7.2, 0.05, seconds=120), probe(8, 0.05))).seconds == pytest.approx(240)
 
 
 def test_the_last_probe_takes_what_is_left_where_it_is_too_short_for_two():
@@ -117,7 +123,7 @@ def test_the_search_ends_when_limits_hold_up_to_saturation():
 
 def test_a_short_pass_near_saturation_is_looked_at_longer_for_a_queue_may_grow_slowly():
     step = decide(situation(probe(9.8, 0.0)))
-    assert (step.rate_rps, step.seconds) == (pytest.approx(9.8), 350)
+    assert (step.rate_rps, step.seconds) == (pytest.approx(9.8), 120)
     done = decide(situation(probe(9.8, 0.0), spent_s=800.0))
     assert done.capacity.standard_error > 0.05
     assert "bounds the capacity" in done.reason

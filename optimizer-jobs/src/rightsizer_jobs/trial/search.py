@@ -16,9 +16,13 @@ MOST_SHARE = 0.98
 STEP_DOWN = 0.6
 STEP_UP = 1.35
 COARSE_ERROR = 0.25
-"""Above this error a probe has its usual length; below, half of what is left of the budget, up to six times that."""
+"""Above this error a probe has its usual length; below, half of what is left of the budget."""
 
 LONGEST = 6
+GROWTH = 2
+"""A probe is at most six times as long as usual, and twice as long as the longest before it: what one or two short ones
+say of the capacity may be a third off, and a long one there would tell little.
+"""
 ANSWERS_A_RAMP = 2.0
 ANSWERS_A_SATURATION = 6.0
 """A step is at least so many answers of the idle engine long, whatever its setting: under load they take about twice
@@ -200,7 +204,8 @@ def _length(now: Situation, capacity: Capacity) -> float:
     if not known or capacity.standard_error > COARSE_ERROR:
         return usual
     left = min(measurement.budget_s - now.spent_s, now.left_s)
-    length = max(usual, min(left / 2 - now.ramp_s, LONGEST * usual))
+    most = min(LONGEST * usual, GROWTH * max(probe.seconds for probe in now.probes))
+    length = max(usual, min(left / 2 - now.ramp_s, most))
     if left - now.ramp_s - length < now.ramp_s + usual:
-        length = min(left - now.ramp_s, LONGEST * usual)
+        length = min(left - now.ramp_s, most)
     return max(usual, length)
