@@ -35,7 +35,7 @@ CERTIFY_SEED = 500_000_000
 CLOCKS = {
     "default": MeasurementSpec(),
     "demo": MeasurementSpec(
-        probe_seconds=20, saturation_seconds=20, warmup_seconds=5, max_probes=3, target_error_percent=12,
+        probe_seconds=20, saturation_seconds=20, warmup_seconds=5, max_probes=4, target_error_percent=12,
         certification_seconds=45,
     ),
 }  # fmt: skip

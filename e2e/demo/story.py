@@ -22,10 +22,9 @@ from e2e.stage.kubectl import Kubectl, Object, condition
 from rightsizer_jobs.contract import Saturation
 
 FOLDER = store.REPOSITORY / "build" / "demo"
-DEMAND_OF_SATURATION = 0.85
-"""Peak demand as a multiple of what one BF16 replica saturates at: more than such a replica sustains within the targets
-(0.71 to 0.77 of it were measured), so that one replica is enough only for a configuration that is faster; and what four
-replicas of that, before the cut to one, still carry on two cores together (at 1.0 they did not).
+DEMAND_OF_SATURATION = 1.0
+"""Peak demand as a multiple of what one BF16 replica saturates at: more than such a replica can sustain within the
+targets, so that one replica is enough only for a configuration that is faster.
 """
 OFF_PEAK_OF_DEMAND = 0.05
 """What the generator sends until the rewrite is done, as a share of the peak: two cores cannot back the peak

@@ -184,9 +184,10 @@ class Intent:
     precisions: tuple[str, ...]
     kv_cache: tuple[str, ...]
     questions: int
-    itl_ms: int = 200
-    ttft_ms: int = 1500
+    itl_ms: int = 500
+    ttft_ms: int = 2500
     probe_s: int = 20
+    max_probes: int = 3
     certification_s: int = 45
     verification_s: int = 40
     max_num_seqs: tuple[int, ...] = ()
@@ -203,6 +204,7 @@ def intent(demand_rps: float, *, full: bool, questions: int) -> Intent:
         precisions=precisions,
         kv_cache=("Auto", *(("FP8",) if cpu_has_fp8_cache() else ())),
         questions=questions,
+        max_probes=4,
         max_num_seqs=(32,) if full else (),
     )
 
@@ -252,7 +254,7 @@ def inference_deployment(intent: Intent) -> Object:
                     "probeSeconds": intent.probe_s,
                     "saturationSeconds": 20,
                     "warmupSeconds": WARMUP_S,
-                    "maxProbes": 3,
+                    "maxProbes": intent.max_probes,
                     "targetErrorPercent": 12,
                     "certificationSeconds": intent.certification_s,
                     "verificationSeconds": intent.verification_s,
