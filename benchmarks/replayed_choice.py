@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rows", type=Path, default=TABLE, metavar="FILE.csv", help="other recordings in the same format"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="families whose name holds this text")
-    parser.add_argument("--requests", type=int, default=8000, help="of an exhaustive run (default %(default)s)")
+    parser.add_argument("--requests", type=int, default=16_000, help="of an exhaustive run (default %(default)s)")
     given = parser.parse_args(arguments)
     try:
         chosen = [family for family in families(recordings.load(given.rows)) if given.only in family.name]
