@@ -22,7 +22,7 @@ from e2e.stage.kubectl import Kubectl, Object, condition
 from rightsizer_jobs.contract import Saturation
 
 FOLDER = store.REPOSITORY / "build" / "demo"
-DEMAND_OF_SATURATION = 1.0
+DEMAND_OF_SATURATION = 0.85
 """Peak demand as a multiple of what one BF16 replica saturates at: more than such a replica can sustain within the
 targets, so that one replica is enough only for a configuration that is faster.
 """
