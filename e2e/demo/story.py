@@ -23,8 +23,8 @@ from rightsizer_jobs.contract import Saturation
 
 FOLDER = store.REPOSITORY / "build" / "demo"
 DEMAND_OF_SATURATION = 0.85
-"""Peak demand as a multiple of what one BF16 replica saturates at: more than such a replica can sustain within the
-targets, so that one replica is enough only for a configuration that is faster.
+"""Peak demand as a multiple of what one BF16 replica saturates at: a compromise (docs/decisions/0004-engine-slot.md).
+Whether such a replica sustains it alone depends on how fast the cores are while each of the two is measured.
 """
 OFF_PEAK_OF_DEMAND = 0.05
 """What the generator sends until the rewrite is done, as a share of the peak: two cores cannot back the peak
