@@ -20,7 +20,7 @@ from benchmarks.oracle import trial
 from benchmarks.oracle.candidates import Candidates, Engine, candidates
 from benchmarks.oracle.cases import Case
 from benchmarks.oracle.truth import share_at
-from rightsizer_jobs.contract import CompressAssignment, Measurement, Saturation, TrialAssignment, TrialReport
+from rightsizer_jobs.contract import CompressAssignment, Measurement, TrialAssignment, TrialReport
 from rightsizer_jobs.stats import allowed_share, holds
 from rightsizer_operator.phases import assignments, observe
 from rightsizer_operator.resource.base import quantity
@@ -126,10 +126,9 @@ def measured(case: Case, assignment: TrialAssignment) -> tuple[TrialReport, floa
     found = trial.explore(
         case, seed=assignment.seed, measurement=assignment.measurement, rate_to_beat_rps=assignment.rate_to_beat_rps
     )
-    saturation = Saturation(rps=found.saturation_rps, output_tps=1.0, concurrency=1) if found.saturation_rps else None
     report = TrialReport(
         **told, outcome=found.outcome, reason=found.reason[:400], probes=found.probes, capacity=found.capacity,
-        saturation=saturation, engine_s=START_S + found.engine_s,
+        saturation=found.saturation, engine_s=START_S + found.engine_s,
     )  # fmt: skip
     return report, found.engine_s
 

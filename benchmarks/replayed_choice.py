@@ -10,6 +10,7 @@ carry, so that the regret is that of the choice and not of the margin a short me
 """
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections import Counter, defaultdict
@@ -30,10 +31,10 @@ from tests.phases.village import Village
 
 TTFT_MS = (500, 800, 1200)
 TPOT_MS = (20, 35, 40)
-BEST_GPUS = 64
+BEST_GPUS = 1024
 """Size of the best plan at the demand of a cell: so many that rounding up to whole replicas decides nothing."""
 ERROR_PERCENT = 1
-PROBE_S = 240
+PROBE_S = 960
 """Wanted standard error of a capacity, and length of a probe: a regret of 2 % cannot be told with an error of 4 %, to
 which the default length of 60 s comes.
 """
@@ -101,9 +102,9 @@ def families(curves: Curves) -> Iterator[Family]:
             yield Family(model=model, system=system, precision=precision, lengths=lengths, curves=found)
 
 
-def decide(family: Family, slo: Slo, demand_rps: float) -> Village:
+def decide(family: Family, slo: Slo, demand_rps: float, probe_s: int) -> Village:
     """A search from the target as found to the proposal; every Job is played in virtual time."""
-    return played(spec_of(family, slo, demand_rps), target_of(family.found), family.curves)
+    return played(spec_of(family, slo, demand_rps, probe_s), target_of(family.found), family.curves)
 
 
 def played(spec: InferenceDeploymentSpec, target: dict[str, Any], curves: Mapping[Served, Curve]) -> Village:
@@ -164,12 +165,13 @@ def target_of(served: Served) -> dict[str, Any]:
     )
 
 
-def spec_of(family: Family, slo: Slo, demand_rps: float) -> InferenceDeploymentSpec:
+def spec_of(family: Family, slo: Slo, demand_rps: float, probe_s: int) -> InferenceDeploymentSpec:
     """Defaults, but for what the recordings dictate: a saturation run at the highest recorded concurrency, and probes
     long enough to tell what is close, and of three idle requests at least."""
     idle_s = max(c.ttft_at(1) + family.lengths.output_tokens * c.tpot_at(1) for c in family.curves.values()) / 1000
-    probe_s = min(3600, max(PROBE_S, round(3 * idle_s)))
+    probe_s = min(3600, max(probe_s, round(3 * idle_s)))
     most = max(curve.most for curve in family.curves.values())
+    filling = most + most // 16 + 1  # a few wait, which shows that no more would go in
     spec = builders.a_spec(
         accelerator={"resource": GPU, "type": PRODUCTS.get(family.system, family.system)[:63]},
         workload={
@@ -185,7 +187,7 @@ def spec_of(family: Family, slo: Slo, demand_rps: float) -> InferenceDeploymentS
             "maxGPUsPerReplica": max(one.parallelism for one in family.curves),
             "budget": {"gpuHours": "10000", "maxTrials": 64, "deadlineMinutes": 10_080},
             "measurement": {
-                "saturationConcurrency": most,
+                "saturationConcurrency": filling,
                 "saturationSeconds": probe_s,
                 "probeSeconds": probe_s,
                 "warmupSeconds": min(600, probe_s // 3),
@@ -198,11 +200,11 @@ def spec_of(family: Family, slo: Slo, demand_rps: float) -> InferenceDeploymentS
     return InferenceDeploymentSpec.model_validate({**spec.wire(), "slo": limits})
 
 
-def judged(family: Family, known: dict[Served, Capacities], slo: Slo) -> Cell:
+def judged(family: Family, known: dict[Served, Capacities], slo: Slo, probe_s: int = PROBE_S) -> Cell:
     found = exhaustive.choices(known.items(), slo)
     best = found[0] if found else None
     demand = BEST_GPUS / best.gpus_per_rps if best else 1.0
-    village = decide(family, slo, demand)
+    village = decide(family, slo, demand, probe_s)
     status = village.run.status
     chosen = None
     if status.proposal is not None:
@@ -252,13 +254,26 @@ def summary(cells: Sequence[Cell]) -> Iterator[str]:
     yield f"best by engine and TP: {', '.join(f'{name} {count}' for name, count in counted.most_common())}"
 
 
+def cells_of(work: tuple[Family, int, int]) -> list[Cell]:
+    """Every cell of a family; with the requests of an exhaustive run and the length of a probe."""
+    family, requests, probe_s = work
+    known = {
+        served: Capacities(curve, family.lengths.output_tokens, requests=requests)
+        for served, curve in family.curves.items()
+    }
+    grid = [Slo(ttft_ms=ttft, tpot_ms=tpot) for ttft in TTFT_MS for tpot in TPOT_MS]
+    return [judged(family, known, slo, probe_s) for slo in grid]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.replayed_choice", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--rows", type=Path, default=TABLE, metavar="FILE.csv", help="other recordings in the same format"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="families whose name holds this text")
-    parser.add_argument("--requests", type=int, default=16_000, help="of an exhaustive run (default %(default)s)")
+    parser.add_argument("--requests", type=int, default=64_000, help="of an exhaustive run (default %(default)s)")
+    parser.add_argument("--probe", type=int, default=PROBE_S, help="seconds of a probe (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
     given = parser.parse_args(arguments)
     try:
         chosen = [family for family in families(recordings.load(given.rows)) if given.only in family.name]
@@ -273,18 +288,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(heading("rightsizer-operator", "rightsizer-jobs"))
     cells: list[Cell] = []
-    began = time.process_time()
-    for family in chosen:
-        known = {
-            served: Capacities(curve, family.lengths.output_tokens, requests=given.requests)
-            for served, curve in family.curves.items()
-        }
-        print(family.name, flush=True)
-        for ttft in TTFT_MS:
-            for tpot in TPOT_MS:
-                cells.append(judged(family, known, Slo(ttft_ms=ttft, tpot_ms=tpot)))
-                print(told(cells[-1]), flush=True)
-    print("\n".join(["", *summary(cells), f"{time.process_time() - began:.0f} s of one core"]))
+    began = time.monotonic()
+    with multiprocessing.Pool(given.workers) as pool:
+        for found in pool.imap(cells_of, [(family, given.requests, given.probe) for family in chosen]):
+            print("\n".join([found[0].family.name, *map(told, found)]), flush=True)
+            cells += found
+    print("\n".join(["", *summary(cells), f"{time.monotonic() - began:.0f} s with {given.workers} processes"]))
     return 0 if all(cell.right or cell.regret <= ALLOWED_REGRET for cell in cells) else 2
 
 

@@ -59,14 +59,19 @@ def open_loop(
     return _Run(shape, iter(arrivals), window, watch).to_the_end()
 
 
-def closed_loop(shape: EngineShape, lengths: Iterator[tuple[int, int]], *, concurrency: int, seconds: float) -> Run:
-    """As ``loadgen.load.closed_loop``: ``concurrency`` requests in flight, the last two thirds count."""
+def closed_loop(
+    shape: EngineShape, lengths: Iterator[tuple[int, int]], *, concurrency: int, seconds: float
+) -> tuple[Run, int]:
+    """As ``loadgen.load.closed_loop``: ``concurrency`` requests in flight, the last two thirds count. And the requests
+    that wait for a place in the batch at its end.
+    """
     stop = round(seconds * NANOSECONDS)
     run = _Run(shape, iter(()), Window(stop // 3, stop), _never)
     run.following = lengths
     for _ in range(concurrency):
         run.receive_next(0.0)
-    return run.until(seconds)
+    ended = run.until(seconds)
+    return ended, run.queued
 
 
 def alone(shape: EngineShape, lengths: Iterator[tuple[int, int]], requests: int) -> list[Record]:
@@ -121,6 +126,7 @@ class _Run:
         self.counted, self.received = 0, 0
         self.records: list[Record] = []
         self.stopped = ""
+        self.queued = 0
         self.next = next(arrivals, None)
 
     # --- a whole run
@@ -145,6 +151,7 @@ class _Run:
     def until(self, seconds: float) -> Run:
         while self.now < seconds and self._work():
             pass
+        self.queued = len(self.waiting)
         self._cut()
         return self._run()
 

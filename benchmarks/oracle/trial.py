@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from benchmarks.oracle.cases import Case
 from benchmarks.oracle.engine import alone, closed_loop, open_loop
-from rightsizer_jobs.contract import Capacity, Measurement, Probe, TrialOutcome
-from rightsizer_jobs.loadgen.metrics import output_rate, summarise
+from rightsizer_jobs.contract import Capacity, Measurement, Probe, Saturation, TrialOutcome
+from rightsizer_jobs.loadgen.metrics import summarise
 from rightsizer_jobs.trial import probing, search, steps
+from rightsizer_jobs.trial.saturation import saturation
 
 DEADLINE_S = 3600.0
 
@@ -21,7 +22,7 @@ class Explored:
     outcome: TrialOutcome
     reason: str
     engine_s: float
-    saturation_rps: float = 0.0
+    saturation: Saturation | None = None
     probes: tuple[Probe, ...] = ()
     capacity: Capacity | None = None
 
@@ -41,17 +42,12 @@ def explore(
     answer_s = idle["e2e"] / 1000
     spent += _warm_up(case, seed, measurement, answer_s)
     began = spent
-    seconds = search.saturation_seconds(measurement, answer_s)
-    saturation = _saturation(case, seed, measurement.saturation_concurrency, seconds)
-    spent += seconds
-    margin = math.exp(-min(steps.LEAST_ERROR, measurement.target_error))
-    if rate_to_beat_rps is not None and saturation * margin < rate_to_beat_rps:
-        return Explored(outcome="CannotBeat", reason="saturation", engine_s=spent, saturation_rps=saturation)
+    saturated: Saturation | None = None
     probes: list[Probe] = []
     while True:
         situation = search.Situation(
             probes=tuple(probes),
-            saturation_rps=saturation,
+            saturation=saturated,
             slo=case.slo,
             measurement=measurement,
             spent_s=spent - began,
@@ -62,9 +58,13 @@ def explore(
         step = search.decide(situation)
         if isinstance(step, search.Done):
             return Explored(
-                outcome=step.outcome, reason=step.reason, engine_s=spent, saturation_rps=saturation,
+                outcome=step.outcome, reason=step.reason, engine_s=spent, saturation=saturated,
                 probes=tuple(probes), capacity=step.capacity,
             )  # fmt: skip
+        if isinstance(step, search.Saturate):
+            saturated = _saturation(case, seed, step, saturated)
+            spent += step.seconds
+            continue
         probe, seconds = run_at(
             case, step.rate_rps, seed=search.probe_seed(seed, len(probes) + 1),
             ramp_s=situation.ramp_s, measured_s=step.seconds, block_s=measurement.block_s, idle_ttft_ms=idle["ttft"],
@@ -124,7 +124,7 @@ def _warm_up(case: Case, seed: int, measurement: Measurement, answer_s: float) -
     before, block_s = math.nan, search.warm_up_seconds(measurement, answer_s)
     for number in range(measurement.warmup_max_blocks):
         lengths = case.demand.lengths(seed + number)
-        run = closed_loop(case.shape, lengths, concurrency=steps.WARM_CONCURRENCY, seconds=block_s)
+        run, _ = closed_loop(case.shape, lengths, concurrency=steps.WARM_CONCURRENCY, seconds=block_s)
         pace = steps.pace_ms(run.records)
         if abs(pace - before) < steps.WARM_CHANGE * max(pace, before):
             return (number + 1) * block_s
@@ -132,6 +132,16 @@ def _warm_up(case: Case, seed: int, measurement: Measurement, answer_s: float) -
     return measurement.warmup_max_blocks * block_s
 
 
-def _saturation(case: Case, seed: int, concurrency: int, seconds: float) -> float:
-    run = closed_loop(case.shape, case.demand.lengths(seed), concurrency=concurrency, seconds=seconds)
-    return output_rate(run.records, run.window) / case.demand.output_tokens.mean
+def _saturation(case: Case, seed: int, wanted: search.Saturate, before: Saturation | None) -> Saturation:
+    run, waiting = closed_loop(
+        case.shape, case.demand.lengths(seed), concurrency=wanted.concurrency, seconds=wanted.seconds
+    )
+    return saturation(
+        run.records,
+        run.window,
+        concurrency=wanted.concurrency,
+        mean_output_tokens=case.demand.output_tokens.mean,
+        waiting=waiting,
+        slo=case.slo,
+        before=before,
+    )

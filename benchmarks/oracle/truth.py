@@ -100,7 +100,7 @@ def worst(records: Sequence[Record], slo: Slo) -> float:
 
 def saturation_rps(case: Case, seconds: float = 600.0) -> float:
     """What a closed loop with every place taken completes, in requests a second."""
-    run = closed_loop(case.shape, case.demand.lengths(SEED), concurrency=case.shape.sequences, seconds=seconds)
+    run, _ = closed_loop(case.shape, case.demand.lengths(SEED), concurrency=case.shape.sequences, seconds=seconds)
     return output_rate(run.records, run.window) / case.demand.output_tokens.mean
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 from e2e.replay import virtual
 from e2e.replay.recordings import Curve
-from rightsizer_jobs.contract import Metric, Probe, Saturation, TrialAssignment, TrialOutcome, TrialReport
+from rightsizer_jobs.contract import Metric, Probe, TrialAssignment, TrialOutcome, TrialReport
 from rightsizer_jobs.loadgen.arrivals import scaled
-from rightsizer_jobs.loadgen.metrics import Window, output_rate, rounded, summarise
+from rightsizer_jobs.loadgen.metrics import Window, rounded, summarise
 from rightsizer_jobs.loadgen.sequence import sequence
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial import search, steps
 from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.trial.probing import queue_limit
+from rightsizer_jobs.trial.saturation import saturation
 
 START_S = 60.0
 """Engine time of a start that is counted; recordings say nothing of it."""
@@ -63,11 +64,11 @@ class VirtualTrial:
     def _explore(self) -> Stop:
         self._sane()
         self.spent_s += 2 * search.warm_up_seconds(self.assignment.measurement, self.findings.answer_s)
-        began, saturation = self.spent_s, self._saturate()
+        began = self.spent_s
         while True:
             situation = search.Situation(
                 probes=tuple(self.findings.probes),
-                saturation_rps=saturation.rps,
+                saturation=self.findings.saturation,
                 slo=self.assignment.slo,
                 measurement=self.assignment.measurement,
                 spent_s=self.spent_s - began,
@@ -79,6 +80,9 @@ class VirtualTrial:
             if isinstance(step, search.Done):
                 self.findings.capacity = step.capacity
                 return Stop(step.outcome, step.reason)
+            if isinstance(step, search.Saturate):
+                self._saturate(step)
+                continue
             seed = search.probe_seed(self.assignment.seed, len(self.findings.probes) + 1)
             self.findings.probes.append(self._probe(step.rate_rps, situation.ramp_s, step.seconds, seed))
 
@@ -92,21 +96,25 @@ class VirtualTrial:
         outcome: TrialOutcome = "Succeeded" if holds(held, self.assignment.slo) else "MissedSLO"
         return Stop(outcome, "held" if outcome == "Succeeded" else search.missed([held], self.assignment.slo))
 
-    def _saturate(self) -> Saturation:
-        measurement = self.assignment.measurement
-        seconds = search.saturation_seconds(measurement, self.findings.answer_s)
-        concurrency = measurement.saturation_concurrency
+    def _saturate(self, wanted: search.Saturate) -> None:
+        seconds = wanted.seconds
         records = virtual.closed_loop(
-            self.curve, concurrency=concurrency, tokens=self.tokens, until_ms=1000 * seconds, interval=TOKENS_A_CHUNK
+            self.curve,
+            concurrency=wanted.concurrency,
+            tokens=self.tokens,
+            until_ms=1000 * seconds,
+            interval=TOKENS_A_CHUNK,
         )
         self.spent_s += seconds
-        tokens = output_rate(records, Window(round(seconds / 3 * 1e9), round(seconds * 1e9)))
-        found = Saturation(rps=rounded(tokens / self.tokens), output_tps=rounded(tokens), concurrency=concurrency)
-        self.findings.saturation = found
-        needed = self.assignment.rate_to_beat_rps
-        if needed is not None and found.rps < needed:
-            raise Stop("CannotBeat", f"saturates at {found.rps:.3g} requests/s, below the {needed:.3g} needed to win")
-        return found
+        self.findings.saturation = saturation(
+            records,
+            Window(round(seconds / 3 * 1e9), round(seconds * 1e9)),
+            concurrency=wanted.concurrency,
+            mean_output_tokens=self.tokens,
+            waiting=max(0, wanted.concurrency - self.curve.most),
+            slo=self.assignment.slo,
+            before=self.findings.saturation,
+        )
 
     def _probe(self, rate_rps: float, ramp_s: float, seconds: float, seed: int) -> Probe:
         """Arrivals go on until everything counted is answered, as the client's do."""

@@ -120,7 +120,7 @@ def test_only_what_is_scheduled_after_the_ramp_counts_and_arrivals_go_on_until_i
 
 
 def test_a_closed_loop_keeps_the_number_in_flight():
-    found = closed_loop(SHAPE, Demand(Tokens(20), Tokens(30)).lengths(1), concurrency=4, seconds=5.0)
+    found, _ = closed_loop(SHAPE, Demand(Tokens(20), Tokens(30)).lengths(1), concurrency=4, seconds=5.0)
     cut = [record for record in found.records if record.failed]
     assert len(cut) == 4
     assert found.window.start_ns == pytest.approx(5e9 / 3)

@@ -40,7 +40,7 @@ def test_a_limit_that_a_single_request_misses_ends_the_search_before_any_load():
     found = explore(
         replace(DECODE, slo=DECODE.slo.model_copy(update={"tpot_ms": 1.0})), seed=SEED, measurement=MEASUREMENT
     )
-    assert (found.outcome, found.probes, found.saturation_rps) == ("MissedSLO", (), 0.0)
+    assert (found.outcome, found.probes, found.saturation) == ("MissedSLO", (), None)
     assert found.engine_s < 60
     assert "p50 tpot" in found.reason
 
@@ -53,7 +53,7 @@ def test_a_rate_to_beat_above_saturation_ends_the_search_after_the_saturation_ru
 def test_a_rate_to_beat_above_the_capacity_ends_the_search_early():
     full = explore(CASES[5], seed=SEED, measurement=MEASUREMENT)
     bar = 1.3 * full.capacity.rate_rps
-    assert bar < full.saturation_rps
+    assert bar < full.saturation.rps
     found = explore(CASES[5], seed=SEED, measurement=MEASUREMENT, rate_to_beat_rps=bar)
     assert found.outcome == "CannotBeat"
     assert found.engine_s < 0.7 * full.engine_s

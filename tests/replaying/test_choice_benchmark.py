@@ -54,7 +54,7 @@ def test_the_operator_decides_a_cell_as_exhaustive_choice_does() -> None:
         if (one.system, one.lengths) == ("h200_sxm", Lengths(1024, 1024)) and "70B" in one.model
     )  # fmt: skip
     known = {served: Capacities(curve, 1024, requests=4000) for served, curve in family.curves.items()}
-    cell = replayed_choice.judged(family, known, Slo(ttft_ms=1200, tpot_ms=35))
+    cell = replayed_choice.judged(family, known, Slo(ttft_ms=1200, tpot_ms=35), probe_s=240)
     assert cell.chosen is not None
     assert (cell.chosen.served.engine, cell.chosen.served.parallelism) == ("TensorRTLLM", 2)
     assert cell.right

@@ -2,6 +2,7 @@
 out.
 """
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -138,6 +139,17 @@ def test_a_saturation_rules_out_though_the_bar_was_higher() -> None:
     (only,) = entries(a_standing(outcome="CannotBeat", bar_rps=5.5, report=report))
     assert only.ruled_out_by == "cannot reach 2.750 requests/s per replica: at most 2.500 was shown"
     assert only.evidence == "Measured"
+
+
+def test_a_saturation_of_an_engine_with_room_for_more_rules_nothing_out() -> None:
+    some = Saturation(rps=2.5, output_tps=1, concurrency=8, ceiling=False)
+    capacity = Capacity(rate_rps=2.5, standard_error=0.03, lower_rps=2.5, slope=8, bound="AtLeast")
+    standing = a_standing(rate_rps=2.5, capacity=capacity, report=a_report(a_probe(2.5, 0.0), saturation=some))
+    (only,) = entries(standing)
+    assert "its error leaves room for that" in only.ruled_out_by
+    full = a_report(a_probe(2.5, 0.0), saturation=some.model_copy(update={"ceiling": True}))
+    (only,) = entries(dataclasses.replace(standing, report=full))
+    assert "leaves room" not in only.ruled_out_by
 
 
 def test_what_was_never_tried_because_it_could_not_win_is_open_where_a_smaller_plan_exists() -> None:

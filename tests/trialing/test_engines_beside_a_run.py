@@ -1,6 +1,6 @@
 """The engines' own figures say how long their queue is, stop an overloaded run, and are told in words."""
 
-from rightsizer_jobs.engines.beside import Seen, queued, told
+from rightsizer_jobs.engines.beside import Seen, queued, told, usually_waiting
 from rightsizer_jobs.engines.engine import Sample
 from rightsizer_jobs.loadgen.load import Live
 from rightsizer_jobs.trial.probing import overload_watch
@@ -21,6 +21,14 @@ def test_requests_left_over_from_the_run_before_are_no_queue_of_this_one():
     seen = [Seen(0, 1, Sample(waiting=90)), Seen(0, 3.9, Sample(waiting=80))]
     assert queued(seen) == 0
     assert queued([*seen, Seen(0, 4, Sample(waiting=70))]) == 70
+
+
+def test_what_usually_waits_is_the_median_over_time_of_each_engine_together():
+    seen = [Seen(0, at, Sample(waiting=waiting)) for at, waiting in enumerate((90, 4, 0))]
+    assert usually_waiting(seen) == 4
+    assert usually_waiting([*seen, Seen(1, 0, Sample(waiting=2))]) == 6
+    assert usually_waiting([*seen, Seen(1, 0, Sample())]) is None
+    assert usually_waiting([]) is None
 
 
 def test_a_long_queue_in_the_engines_stops_a_run_though_our_own_requests_are_served():

@@ -4,11 +4,12 @@ import math
 
 import pytest
 
-from rightsizer_jobs.contract import Measurement, Probe, Slo
+from rightsizer_jobs.contract import Measurement, Probe, Saturation, Slo
 from rightsizer_jobs.stats import fit_capacity, holds
 from rightsizer_jobs.trial.search import (
     Done,
     Next,
+    Saturate,
     Situation,
     decide,
     missed,
@@ -29,12 +30,61 @@ def probe(rate, share, *, requests=600, aborted=False, failed=0, seconds=60):
     )  # fmt: skip
 
 
+def saturated(rate, *, in_flight=320, ceiling=True):
+    return Saturation(rps=rate, output_tps=10 * rate, concurrency=in_flight, ceiling=ceiling)
+
+
 def situation(*probes, **changes):
     values = {
-        "probes": probes, "saturation_rps": 10.0, "slo": SLO, "measurement": MEASUREMENT,
+        "probes": probes, "saturation": saturated(10.0), "slo": SLO, "measurement": MEASUREMENT,
         "spent_s": 100.0, "left_s": 2000.0,
     }  # fmt: skip
     return Situation(**(values | changes))
+
+
+def test_a_search_begins_with_the_saturation_run():
+    assert decide(situation(saturation=None)) == Saturate(320, 60)
+    assert decide(situation(saturation=None, answer_s=15.0)) == Saturate(320, 90)
+
+
+ROOM = saturated(10.0, ceiling=False)
+
+
+@pytest.mark.parametrize(
+    ("probes", "wider"),
+    [
+        ((), False),
+        ((probe(7.2, 0.0),), False),
+        ((probe(7.2, 0.0), probe(8.5, 0.0)), True),
+        ((probe(7.2, 0.10),), False),
+        ((probe(9.6, 0.03, requests=6000),), True),
+    ],
+    ids=["nothing probed", "half-way up", "at saturation next", "far below", "capacity near saturation"],
+)
+def test_an_engine_with_room_is_saturated_with_twice_as_many_once_the_rate_would_be_bounded(probes, wider):
+    step = decide(situation(*probes, saturation=ROOM))
+    assert (step == Saturate(640, 192)) is wider
+    assert isinstance(decide(situation(*probes)), Next)
+
+
+def test_an_engine_with_room_is_not_beaten_by_what_so_few_in_flight_reach():
+    assert decide(situation(saturation=ROOM, rate_to_beat_rps=10.0)) == Saturate(640, 192)
+    assert decide(situation(saturation=ROOM, rate_to_beat_rps=9.5)) == Next(pytest.approx(7.2), 60)
+    done = decide(situation(rate_to_beat_rps=10.0))
+    assert (done.outcome, done.capacity) == ("CannotBeat", None)
+    assert "below the 10 needed to win" in done.reason
+
+
+def test_without_time_for_more_in_flight_the_search_goes_on_and_says_that_the_engine_had_room():
+    assert isinstance(decide(situation(saturation=ROOM, rate_to_beat_rps=10.0, left_s=250.0)), Next)
+    done = decide(situation(probe(9.8, 0.0, requests=6000), saturation=ROOM, spent_s=700.0))
+    assert (done.outcome, done.capacity.bound) == ("Succeeded", "AtLeast")
+    assert "320 requests in flight; the engine has room for more" in done.reason
+
+
+def test_no_more_than_the_largest_closed_loop_is_ever_asked_for():
+    most = saturated(10.0, in_flight=4096, ceiling=False)
+    assert isinstance(decide(situation(probe(7.2, 0.0), probe(8.5, 0.0), saturation=most)), Next)
 
 
 def test_the_first_probe_is_at_72_hundredths_of_saturation():

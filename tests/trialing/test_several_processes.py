@@ -125,7 +125,11 @@ async def test_a_process_that_dies_ends_the_run(start_engine, aim_at, monkeypatc
 async def test_a_trial_over_several_processes_ends_as_one(start_engine, assign):
     engine = await start_engine()
     report = await run_trial(
-        assign(engine.base_url, rate_to_beat_rps=1000.0, measurement={"client_processes": 2, "warmup_max_blocks": 1})
+        assign(
+            engine.base_url,
+            rate_to_beat_rps=1000.0,
+            measurement={"client_processes": 2, "warmup_max_blocks": 1, "saturation_s": 2},
+        )
     )
     assert report.outcome == "CannotBeat", report.reason
 

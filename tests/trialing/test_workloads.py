@@ -10,6 +10,7 @@ from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Findings
 from rightsizer_jobs.trial.probing import most_within, queue_limit
 from rightsizer_jobs.trial.run import run
+from rightsizer_jobs.trial.search import Saturate
 from rightsizer_jobs.wire.session import Session
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens"
@@ -74,9 +75,8 @@ async def test_saturation_counts_requests_of_the_mean_length(start_engine, bench
     bench = await benched(
         engine.base_url,
         workload={"arrivals": "Trace", "trace": {"path": str(trace)}},
-        measurement={"saturation_s": 4, "saturation_concurrency": 8},
     )
-    found = await steps.saturate(bench)
+    found = await steps.saturate(bench, Saturate(8, 4.0))
     assert found.rps == pytest.approx(found.output_tps / 4, rel=1e-3)
 
 

@@ -76,7 +76,9 @@ class Measurement(Frozen):
     warmup_block_s: float = Field(default=20, gt=0)
     warmup_max_blocks: int = Field(default=6, ge=1)
     saturation_s: float = Field(default=60, gt=0)
-    saturation_concurrency: int = Field(default=256, ge=1)
+    saturation_concurrency: int = Field(
+        default=320, ge=1, description="requests in flight at first; doubled while the engine has room and it matters"
+    )
     probe_s: float = Field(default=60, gt=0)
     block_s: float = Field(default=30, gt=0)
     max_probes: int = Field(default=8, ge=1, le=12)
@@ -230,6 +232,10 @@ class Saturation(Frozen):
     rps: float
     output_tps: float
     concurrency: int
+    ceiling: bool = Field(
+        default=True,
+        description="whether no more requests in flight would give more within the limits; false: the engine had room",
+    )
 
 
 class EngineUse(Frozen):

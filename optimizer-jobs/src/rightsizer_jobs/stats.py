@@ -45,6 +45,8 @@ EARLY_SHARE = 0.72
 """What a run of minutes that begins on an empty engine shows, on average, of the share that violates in the long run:
 queues near saturation take longer to fill, and long ones are rare."""
 
+SATURATION_ERROR = 0.03
+"""Relative standard deviation that a saturation rate is taken to have."""
 ERROR_CALIBRATION = 0.8
 """What errors are multiplied by, so that those stated are those found in simulation."""
 
@@ -196,13 +198,21 @@ def fit_capacity(probes: Sequence[Probe], slo: Slo, *, block_s: float) -> Capaci
     return fitted if near else fitted.model_copy(update={"bound": "Between"})
 
 
-def within_saturation(capacity: Capacity, saturation_rps: float) -> Capacity:
-    """Open-loop capacity cannot exceed what a closed loop reaches, whatever short probes extrapolate to."""
+def most_certain(saturation_rps: float, target_error: float) -> float:
+    """The largest lower bound that a search can come to, requests a second: the saturation rate less its own error, or
+    less the wanted one, where that is smaller.
+    """
+    return saturation_rps * math.exp(-min(SATURATION_ERROR, target_error))
+
+
+def within_saturation(capacity: Capacity, saturation_rps: float, target_error: float) -> Capacity:
+    """Open-loop capacity cannot exceed what a closed loop reaches, whatever short probes extrapolate to, nor then be
+    more certain than that.
+    """
     if capacity.rate_rps <= saturation_rps:
         return capacity
-    return capacity.model_copy(
-        update={"rate_rps": saturation_rps, "lower_rps": min(capacity.lower_rps, saturation_rps)}
-    )
+    lower = min(capacity.lower_rps, most_certain(saturation_rps, target_error))
+    return capacity.model_copy(update={"rate_rps": saturation_rps, "lower_rps": lower})
 
 
 def informative(probe: Probe, slo: Slo) -> bool:

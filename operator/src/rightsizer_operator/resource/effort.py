@@ -42,11 +42,11 @@ class MeasurementSpec(Resource):
         default=120, ge=10, le=7200, description="Length of a verification run on the new pods."
     )
     saturation_concurrency: Whole = Field(
-        default=256,
+        default=320,
         ge=1,
         le=4096,
-        description="Requests in flight in the saturation run; fewer than the engine's batch limit cap the capacity at "
-        "what so few can reach.",
+        description="Requests in flight in the first saturation run. Where the engine then has room and what so few "
+        "reach would decide something, the run is repeated with twice as many.",
     )
     ready_seconds: Whole = Field(
         default=1200, ge=10, le=14_400, description="How long an engine may take to become ready."

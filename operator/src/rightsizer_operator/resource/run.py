@@ -240,7 +240,9 @@ class CandidateStatus(Resource):
     capacity_error_percent: Quantity | None = Field(
         default=None, description="Relative standard error of the capacity."
     )
-    saturation_rps: Quantity | None = Field(default=None, description="Closed-loop saturation, requests a second.")
+    saturation_rps: Quantity | None = Field(
+        default=None, description="Closed-loop saturation, requests a second; none where the engine still had room."
+    )
     configuration: Configuration | None = Field(default=None, description="Plan for the demand and its figures.")
     estimate: Estimate | None = Field(default=None, description="What was computed instead of measured.")
 

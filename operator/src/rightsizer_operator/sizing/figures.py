@@ -204,7 +204,7 @@ def quality_result(verdict: stats.QualityVerdict | None, set_sha256: str) -> Qua
 
 def candidate_status(standing: Standing, basis: Basis, *, set_sha256: str, verdict: str) -> CandidateStatus:
     """One entry of the run's table."""
-    capacity, report = standing.capacity, standing.report
+    capacity, saturation = standing.capacity, standing.saturation_rps
     planned = standing.rate_rps > 0 and basis.demand_rps > 0
     return CandidateStatus(
         id=standing.candidate.id,
@@ -214,7 +214,7 @@ def candidate_status(standing: Standing, basis: Basis, *, set_sha256: str, verdi
         quality=quality_result(standing.quality, set_sha256),
         capacity_rps=quantity(capacity.rate_rps) if capacity else None,
         capacity_error_percent=quantity(100 * capacity.standard_error, 1) if capacity else None,
-        saturation_rps=quantity(report.saturation.rps) if report and report.saturation else None,
+        saturation_rps=quantity(saturation) if saturation else None,
         configuration=configuration(
             standing,
             basis,

@@ -144,10 +144,9 @@ def _by_capacity(standing: Standing, asked: _Asked) -> Ruling:
 
 def _ceiling(standing: Standing) -> float:
     """The most that one replica may sustain by what was measured: two standard errors above the capacity, never above
-    the saturation; infinite where neither is known.
+    the saturation of an engine that was full; infinite where neither is known.
     """
-    report, capacity = standing.report, standing.capacity
-    saturation = report.saturation.rps if report and report.saturation else math.inf
+    capacity, saturation = standing.capacity, standing.saturation_rps or math.inf
     if capacity is None or capacity.bound == "AtLeast":
         return saturation
     return min(saturation, capacity.rate_rps * math.exp(2 * capacity.standard_error))

@@ -68,6 +68,12 @@ class Standing:
     def gpus_per_replica(self) -> int:
         return self.candidate.serving.accelerators if self.candidate.serving else 0
 
+    @property
+    def saturation_rps(self) -> float | None:
+        """What a closed loop reached on a full engine and no open loop exceeds; None where that is not known."""
+        reached = self.report.saturation if self.report is not None else None
+        return reached.rps if reached is not None and reached.ceiling else None
+
 
 def slo_of(spec: SloSpec) -> Slo:
     """The limits as the contract has them."""
@@ -100,7 +106,7 @@ def parsed_report(text: str) -> TrialReport | CompressReport | None:
 
 
 @functools.lru_cache(maxsize=512)
-def _fitted(text: str, slo: Slo, block: float) -> Capacity | None:
+def _fitted(text: str, slo: Slo, block: float, target_error: float) -> Capacity | None:
     """The capacity of a stored report, recomputed; never above its saturation."""
     report = parsed_report(text)
     if not isinstance(report, TrialReport):
@@ -108,7 +114,7 @@ def _fitted(text: str, slo: Slo, block: float) -> Capacity | None:
     fitted = stats.fit_capacity(report.probes, slo, block_s=block)
     if fitted is None or report.saturation is None:
         return fitted
-    return stats.within_saturation(fitted, report.saturation.rps)
+    return stats.within_saturation(fitted, report.saturation.rps, target_error)
 
 
 @functools.lru_cache(maxsize=512)
@@ -276,7 +282,8 @@ class _Judge:
         report = standing.report
         if report is None or standing.outcome in ("EngineFailed", "EngineHung"):
             return standing
-        fitted = _fitted(text, self.slo, block_s(self.run.accepted.search.measurement.probe_seconds))
+        asked = self.run.accepted.search.measurement
+        fitted = _fitted(text, self.slo, block_s(asked.probe_seconds), asked.target_error_percent / 100)
         standing = self._gated(replace(standing, capacity=fitted))
         if standing.outcome != "Succeeded":
             return standing

@@ -1,10 +1,11 @@
 """The engines' own figures, read once a second beside a run: how long their queue is now, and what they say of it all.
 
-Pure. Called by ``trial.probing``.
+Pure. Called by ``trial.probing`` and ``trial.steps``.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 
 from rightsizer_jobs.engines.engine import Sample
 
@@ -34,6 +35,17 @@ def queued(seen: Sequence[Seen]) -> float:
     settled = [one for one in seen if one.at - seen[0].at >= LEFTOVER_S]
     last = {one.engine: one.sample.waiting for one in settled}
     return sum(waiting for waiting in last.values() if waiting is not None)
+
+
+def usually_waiting(seen: Sequence[Seen]) -> float | None:
+    """Requests that wait in the engines, the median over time, together; None where one of them does not tell."""
+    found = []
+    for engine in {one.engine for one in seen}:
+        values = [one.sample.waiting for one in seen if one.engine == engine and one.sample.waiting is not None]
+        if not values:
+            return None
+        found.append(median(values))
+    return sum(found) if found else None
 
 
 def told(seen: Sequence[Seen]) -> str:

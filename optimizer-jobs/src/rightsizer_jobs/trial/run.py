@@ -74,11 +74,10 @@ async def _explore(bench: Bench) -> Stop:
     await steps.warm_up(bench)
     loop, findings = asyncio.get_running_loop(), bench.findings
     began = loop.time()
-    saturation = await steps.saturate(bench)
     while True:
         situation = search.Situation(
             probes=tuple(findings.probes),
-            saturation_rps=saturation.rps,
+            saturation=findings.saturation,
             slo=bench.assignment.slo,
             measurement=bench.assignment.measurement,
             spent_s=loop.time() - began,
@@ -90,6 +89,9 @@ async def _explore(bench: Bench) -> Stop:
         if isinstance(step, search.Done):
             findings.capacity = step.capacity
             return Stop(step.outcome, step.reason)
+        if isinstance(step, search.Saturate):
+            await steps.saturate(bench, step)
+            continue
         number = len(findings.probes) + 1
         findings.probes.append(
             await probe(

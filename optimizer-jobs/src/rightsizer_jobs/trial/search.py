@@ -1,15 +1,15 @@
-"""Which rate to probe next, for how long, and when to stop: pure. Called by ``run`` between probes.
+"""Which rate to probe next, for how long, and when to stop: pure. Called by ``run`` between steps.
 
-The procedure and its settings are those of docs/metrics.md: a first probe at 0.72 of the saturation rate, then always
-at the fitted capacity, within [0.6, 1.35] of the probe before and below the saturation rate.
+The procedure and its settings are those of docs/metrics.md: saturation, a first probe at 0.72 of the saturation rate,
+then always at the fitted capacity, within [0.6, 1.35] of the probe before and below the saturation rate.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rightsizer_jobs.contract import Capacity, Measurement, Probe, Slo, TrialOutcome
-from rightsizer_jobs.stats import fit_capacity, holds, informative, within_saturation
+from rightsizer_jobs.contract import Capacity, Measurement, Probe, Saturation, Slo, TrialOutcome
+from rightsizer_jobs.stats import fit_capacity, holds, informative, most_certain, within_saturation
 
 FIRST_SHARE = 0.72
 MOST_SHARE = 0.98
@@ -25,8 +25,13 @@ say of the capacity may be a third off, and a long one there would tell little.
 """
 ANSWERS_A_RAMP = 2.0
 ANSWERS_A_SATURATION = 6.0
+STAYS_A_SATURATION = 3.0
+MORE = 2
+MOST_IN_FLIGHT = 4096
 """A step is at least so many answers of the idle engine long, whatever its setting: under load they take about twice
-as long, and a queue needs some of them to reach its steady state."""
+as long, and a queue needs some of them to reach its steady state. A saturation run with ``MORE`` times the requests in
+flight also is three times as long as each of them then stays, should the engine be no faster for it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,14 @@ class Next:
     """Probe this rate for so many measured seconds."""
 
     rate_rps: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saturate:
+    """Keep so many requests in flight for so many seconds; the last two thirds count."""
+
+    concurrency: int
     seconds: float
 
 
@@ -46,10 +59,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Everything the next decision rests on. ``spent_s``: engine time since the saturation run began."""
+    """Everything the next decision rests on. ``spent_s``: engine time since the first saturation run began."""
 
     probes: tuple[Probe, ...]
-    saturation_rps: float
+    saturation: Saturation | None
     slo: Slo
     measurement: Measurement
     spent_s: float
@@ -58,6 +71,11 @@ class Situation:
     rate_to_beat_rps: float | None = None
     answer_s: float = 0.0
     """What one answer takes on the idle engine."""
+
+    @property
+    def saturation_rps(self) -> float:
+        """Of the last saturation run; 0 before the first."""
+        return self.saturation.rps if self.saturation is not None else 0.0
 
     @property
     def ramp_s(self) -> float:
@@ -89,13 +107,56 @@ def probe_seed(seed: int, number: int) -> int:
 PROBE_SEED_STEP = 1_000_003
 
 
-def decide(now: Situation) -> Next | Done:
-    """The next probe, or the end of the search."""
+def decide(now: Situation) -> Saturate | Next | Done:
+    """The next run, or the end of the search."""
+    if now.saturation is None:
+        first = now.measurement.saturation_concurrency
+        return Saturate(first, saturation_seconds(now.measurement, now.answer_s))
+    wider = _wider(now)
+    if beaten := _beaten_at_saturation(now):
+        return wider or beaten
     if not now.probes:
         return Next(FIRST_SHARE * now.saturation_rps, now.measurement.probe_s)
     capacity = fit_capacity(now.probes, now.slo, block_s=now.measurement.block_s)
     assert capacity is not None
-    return _beaten(now, capacity) or _finished(now, capacity) or Next(_next_rate(now, capacity), _length(now, capacity))
+    if done := _beaten(now, capacity):
+        return done
+    if wider is not None and _limited(now, capacity):
+        return wider
+    return _finished(now, capacity) or Next(_next_rate(now, capacity), _length(now, capacity))
+
+
+def _wider(now: Situation) -> Saturate | None:
+    """A saturation run with more requests in flight, where those so far left the engine room and time is left for it
+    and for a probe.
+    """
+    assert now.saturation is not None
+    more = MORE * now.saturation.concurrency
+    if now.saturation.ceiling or more > MOST_IN_FLIGHT or now.saturation_rps <= 0:
+        return None
+    stays_s = STAYS_A_SATURATION * more / now.saturation_rps
+    seconds = max(saturation_seconds(now.measurement, now.answer_s), stays_s)
+    after_s = seconds + now.ramp_s + now.measurement.probe_s
+    left_s = min(now.left_s, now.measurement.budget_s - now.spent_s)
+    return Saturate(more, seconds) if after_s <= left_s else None
+
+
+def _limited(now: Situation, capacity: Capacity) -> bool:
+    """Whether the saturation rate bounds what comes next: the rate that would be probed, or the result."""
+    return _towards(now, capacity) > MOST_SHARE * now.saturation_rps or capacity.rate_rps > now.saturation_rps
+
+
+def _beaten_at_saturation(now: Situation) -> Done | None:
+    """What is certified is a lower bound. A saturation that is no ceiling has beaten nobody."""
+    needed, saturation = now.rate_to_beat_rps, now.saturation
+    if needed is None or saturation is None or now.probes:
+        return None
+    if most_certain(saturation.rps, now.measurement.target_error) >= needed:
+        return None
+    if not saturation.ceiling and _wider(now) is None:
+        return None
+    told = f"saturates at {saturation.rps:.3g} requests/s, less its error below the {needed:.3g} needed to win"
+    return Done("CannotBeat", told, None)
 
 
 def _beaten(now: Situation, capacity: Capacity) -> Done | None:
@@ -122,7 +183,7 @@ def _finished(now: Situation, capacity: Capacity) -> Done | None:
         return _conclude(now, capacity, "the wanted error was reached")
     used_up = now.spent_s + now.ramp_s + measurement.probe_s > measurement.budget_s
     if _at_saturation(now, capacity) and (used_up or capacity.standard_error < measurement.target_error):
-        return _conclude(now, capacity, "every limit holds up to the saturation rate, which bounds the capacity")
+        return _conclude(now, capacity, _up_to_saturation(now))
     if len(now.probes) >= measurement.max_probes:
         return _conclude(now, capacity, f"all {measurement.max_probes} probes were made")
     if now.left_s < now.ramp_s + measurement.probe_s:
@@ -132,13 +193,21 @@ def _finished(now: Situation, capacity: Capacity) -> Done | None:
     return None
 
 
+def _up_to_saturation(now: Situation) -> str:
+    assert now.saturation is not None
+    if now.saturation.ceiling:
+        return "every limit holds up to the saturation rate, which bounds the capacity"
+    in_flight = f"{now.saturation.concurrency} requests in flight"
+    return f"every limit holds up to the rate of {in_flight}; the engine has room for more, there was no time for them"
+
+
 def _at_saturation(now: Situation, capacity: Capacity) -> bool:
     """Whether every limit held at nearly the saturation rate, so that no larger one needs a look, only a longer one."""
     return capacity.bound == "AtLeast" and capacity.rate_rps >= 0.97 * MOST_SHARE * now.saturation_rps
 
 
 def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
-    capacity = within_saturation(fitted, now.saturation_rps)
+    capacity = within_saturation(fitted, now.saturation_rps, now.measurement.target_error)
     if capacity.bound == "AtMost":
         return Done("MissedSLO", f"{missed(now.probes, now.slo)}; {why}", capacity)
     error = f"+-{100 * capacity.standard_error:.1f} %"
@@ -163,6 +232,11 @@ def _figure(milliseconds: float) -> str:
 
 
 def _next_rate(now: Situation, capacity: Capacity) -> float:
+    """Towards the estimate, below saturation."""
+    return _between(now, min(_towards(now, capacity), MOST_SHARE * now.saturation_rps))
+
+
+def _towards(now: Situation, capacity: Capacity) -> float:
     """At the estimate; where there is none, a step towards it."""
     last = now.probes[-1].rate_rps
     wanted = capacity.rate_rps
@@ -172,8 +246,7 @@ def _next_rate(now: Situation, capacity: Capacity) -> float:
             wanted = math.sqrt(capacity.rate_rps * now.saturation_rps)
     elif capacity.bound == "AtMost":
         wanted = STEP_DOWN * capacity.rate_rps
-    wanted = min(max(wanted, STEP_DOWN * last), STEP_UP * last, MOST_SHARE * now.saturation_rps)
-    return _between(now, wanted)
+    return min(max(wanted, STEP_DOWN * last), STEP_UP * last)
 
 
 def _between(now: Situation, wanted: float) -> float:

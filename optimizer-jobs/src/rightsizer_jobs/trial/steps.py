@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from rightsizer_jobs.contract import Metric, Saturation, Slo
+from rightsizer_jobs.engines.beside import Seen, told, usually_waiting
 from rightsizer_jobs.engines.engine import Engine
 from rightsizer_jobs.loadgen.load import Run, Send, engine_gone
 from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
@@ -22,6 +23,8 @@ from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, h
 from rightsizer_jobs.trial import search
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
+from rightsizer_jobs.trial.saturation import saturation
+from rightsizer_jobs.trial.use import inside
 
 LOG = logging.getLogger(__name__)
 POLL_S = 0.5
@@ -30,9 +33,6 @@ WARM_CHANGE = 0.10
 
 WARM_CONCURRENCY = 8
 QUALITY_CONCURRENCY = 16
-LEAST_ERROR = 0.03
-"""No search is more precise than that near saturation."""
-
 CHAT_TOKENS, CHAT_SHARE = 8, 0.05
 """A chat's prompt may be off by so many tokens, or by so much of its length."""
 
@@ -222,29 +222,28 @@ def pace_ms(records: Sequence[Record]) -> float:
     return percentile(paces, 50)
 
 
-async def saturate(bench: Bench) -> Saturation:
-    """Closed loop: the throughput no open loop can exceed. Stop(CannotBeat) when that is below the rate to beat."""
-    measurement = bench.assignment.measurement
-    seconds = search.saturation_seconds(measurement, bench.findings.answer_s)
-    run = await _closed(bench, measurement.saturation_concurrency, seconds, "saturation")
-    await bench.keep("saturation", run.records)
-    tokens = output_rate(run.records, run.window)
-    if tokens == 0:
+async def saturate(bench: Bench, wanted: search.Saturate) -> Saturation:
+    """Closed loop: how fast the engine gives out its tokens with so many requests in flight."""
+    samples: list[Seen] = []
+    sampling = asyncio.create_task(bench.sampled(samples))
+    try:
+        run = await _closed(bench, wanted.concurrency, wanted.seconds, "saturation")
+    finally:
+        sampling.cancel()
+    await bench.keep("saturation", run.records, samples)
+    if output_rate(run.records, run.window) == 0:
         raise Stop("EngineHung", f"no token in {run.window.seconds:.0f} s of saturation")
-    saturation = Saturation(
-        rps=rounded(tokens / bench.requests.mean_output_tokens),
-        output_tps=rounded(tokens),
-        concurrency=measurement.saturation_concurrency,
+    bench.findings.saturation = found = saturation(
+        run.records,
+        run.window,
+        concurrency=wanted.concurrency,
+        mean_output_tokens=bench.requests.mean_output_tokens,
+        waiting=usually_waiting([one for one in samples if inside(run.window, one.at)]),
+        slo=bench.assignment.slo,
+        before=bench.findings.saturation,
     )
-    bench.findings.saturation = saturation
-    LOG.info("saturation %s", saturation)
-    needed = bench.assignment.rate_to_beat_rps
-    # What is certified is a lower bound: at best the saturation less the error that is left.
-    margin = math.exp(-min(LEAST_ERROR, measurement.target_error))
-    if needed is not None and saturation.rps * margin < needed:
-        told = f"saturates at {saturation.rps:.3g} requests/s, less its error below the {needed:.3g} needed to win"
-        raise Stop("CannotBeat", told)
-    return saturation
+    LOG.info("saturation %s; engines: %s", found, told(samples))
+    return found
 
 
 async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> Run:
