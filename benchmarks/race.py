@@ -38,7 +38,7 @@ NEAR = 0.08
 TRUTH_REQUESTS = 12_000
 TARGET_SHARE, TARGET_MEAN, TARGET_WORST = 1 / 5, 0.01, 0.02
 
-MEASUREMENT = MeasurementSpec(saturation_concurrency=256)
+MEASUREMENT = MeasurementSpec()
 """The defaults, but for a saturation run that fills these engines."""
 
 

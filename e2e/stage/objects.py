@@ -15,8 +15,9 @@ SYSTEM_NAMESPACE = "rightsizer-system"
 TARGET = "support-chat"
 SLOT = "rightsizer.dev/engine-slot"
 """The demo's accelerator: one slot is an enforced limit of one CPU core, the same in trial and Deployment."""
-SLOTS = 5
-REPLICAS = 4
+SLOTS = 3
+REPLICAS = 2
+"""As many as two cores back at full load, and one more slot for the trial."""
 SLOT_CORES = "1"
 INPUT_TOKENS = 64
 OUTPUT_TOKENS = 24
