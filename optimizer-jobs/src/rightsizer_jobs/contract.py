@@ -76,9 +76,7 @@ class Measurement(Frozen):
     warmup_block_s: float = Field(default=20, gt=0)
     warmup_max_blocks: int = Field(default=6, ge=1)
     saturation_s: float = Field(default=60, gt=0)
-    saturation_concurrency: int = Field(
-        default=320, ge=1, description="requests in flight at first; doubled while the engine has room and it matters"
-    )
+    saturation_concurrency: int = Field(default=320, ge=1, description="at first; doubled where the engine has room")
     probe_s: float = Field(default=60, gt=0)
     block_s: float = Field(default=30, gt=0)
     max_probes: int = Field(default=8, ge=1, le=12)
@@ -86,9 +84,7 @@ class Measurement(Frozen):
         default=0.03, gt=0, lt=1, description="relative standard error of the capacity at which the search stops"
     )
     budget_s: float = Field(default=810, gt=0, description="time for saturation and probes together")
-    client_processes: int = Field(
-        default=0, ge=0, le=64, description="processes that send; 0: as many as the load needs and the CPUs allow"
-    )
+    client_processes: int = Field(default=0, ge=0, le=64, description="that send; 0: as the load needs and CPUs allow")
     hold_s: float = Field(default=600, gt=0, description="length of a certification or verification run")
 
 
@@ -232,10 +228,7 @@ class Saturation(Frozen):
     rps: float
     output_tps: float
     concurrency: int
-    ceiling: bool = Field(
-        default=True,
-        description="whether no more requests in flight would give more within the limits; false: the engine had room",
-    )
+    ceiling: bool = Field(default=True, description="more in flight would not give more within the limits")
 
 
 class EngineUse(Frozen):
