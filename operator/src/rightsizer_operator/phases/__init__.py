@@ -14,6 +14,7 @@ from rightsizer_operator.phases import (
     accept,
     choose,
     forecast,
+    gate,
     learning,
     measure,
     plan,
@@ -236,14 +237,15 @@ def _rewrite(view: View, *, decided_now: bool = False) -> Step:
     assert decided is not None
     conditions: list[Condition] = []
     if decided_now:
-        found = rewrite.Rewrite(rollout=None, hold=NOT_APPLIED, phase="ProposalReady", wake_after_s=0.5)
+        hold = gate.permission(view, decided) or NOT_APPLIED
+        found = rewrite.Rewrite(rollout=None, hold=hold, phase="ProposalReady", wake_after_s=0.5)
     else:
         found = rewrite.rewrite(view)
     text = _proposal_words(view)
     conditions.append(condition("Optimized", "True", reasons.PROPOSAL_READY, text))
     conditions.append(condition("ProposalReady", "True", reasons.PROPOSAL_READY, text))
     conditions.extend(summary.applied_conditions(found.hold))
-    activity = found.hold.message or text
+    activity = text if decided_now else found.hold.message or text
     status = view.status.model_copy(update={"phase": "Proposed", "activity": activity[:1024], "rollout": found.rollout})
     view = replace(view, status=status)
     wake = _after_tidy(view, found.wake_after_s)
