@@ -166,8 +166,9 @@ def target_of(served: Served) -> dict[str, Any]:
 
 
 def spec_of(family: Family, slo: Slo, demand_rps: float, probe_s: int) -> InferenceDeploymentSpec:
-    """Defaults, but for what the recordings dictate: a saturation run at the highest recorded concurrency, and probes
-    long enough to tell what is close, and of three idle requests at least."""
+    """Defaults, but for what the recordings dictate: a saturation run that fills the highest recorded concurrency,
+    and probes long enough to tell what is close, and of three idle requests at least.
+    """
     idle_s = max(c.ttft_at(1) + family.lengths.output_tokens * c.tpot_at(1) for c in family.curves.values()) / 1000
     probe_s = min(3600, max(probe_s, round(3 * idle_s)))
     most = max(curve.most for curve in family.curves.values())

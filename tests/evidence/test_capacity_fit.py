@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rightsizer_jobs.contract import Probe, Slo
+from rightsizer_jobs.contract import Probe, Saturation, Slo
 from rightsizer_jobs.loadgen.arrivals import schedule
 from rightsizer_jobs.posterior import PRIOR_SLOPE, PRIOR_SLOPE_SPREAD
 from rightsizer_jobs.stats import (
@@ -262,17 +262,27 @@ def test_a_queue_of_known_capacity_is_found_without_bias_and_with_an_honest_erro
     assert sum(score > 2 for score in scores) <= 2
 
 
+def saturated(rate, *, ceiling=True):
+    return Saturation(rps=rate, output_tps=10 * rate, concurrency=320, ceiling=ceiling)
+
+
 ABOUT_6 = (probe(6, 0.001, requests=50_000), probe(6.1, 0.02, requests=50_000))
 
 
 def test_a_capacity_is_never_above_what_a_closed_loop_reached_and_never_more_certain_than_that():
-    found = within_saturation(fit(*ABOUT_6), 5.0, target_error=0.12)
+    found = within_saturation(fit(*ABOUT_6), saturated(5.0), target_error=0.12)
     assert (found.rate_rps, found.lower_rps) == (5.0, pytest.approx(5.0 * math.exp(-0.03)))
-    finely = within_saturation(fit(*ABOUT_6), 5.0, target_error=0.01)
+    finely = within_saturation(fit(*ABOUT_6), saturated(5.0), target_error=0.01)
     assert (finely.rate_rps, finely.lower_rps) == (5.0, pytest.approx(5.0 * math.exp(-0.01)))
 
 
 def test_saturation_changes_no_lower_bound_below_it_and_no_capacity_below_it():
     found = fit(*ABOUT_6)
-    assert within_saturation(found, 0.99 * found.rate_rps, target_error=0.0).lower_rps == found.lower_rps
-    assert within_saturation(found, 10.0, target_error=0.03) == found
+    assert within_saturation(found, saturated(0.99 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
+    assert within_saturation(found, saturated(10.0), target_error=0.03) == found
+
+
+def test_a_capacity_above_the_saturation_of_an_engine_with_room_is_at_least_that():
+    found = within_saturation(fit(*ABOUT_6), saturated(5.0, ceiling=False), target_error=0.03)
+    assert (found.rate_rps, found.bound) == (5.0, "AtLeast")
+    assert within_saturation(fit(*ABOUT_6), saturated(5.0), target_error=0.03).bound == "Fitted"

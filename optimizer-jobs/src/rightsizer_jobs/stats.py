@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from rightsizer_jobs.contract import Answers, Capacity, Probe, Slo
+from rightsizer_jobs.contract import Answers, Capacity, Probe, Saturation, Slo
 from rightsizer_jobs.posterior import PRIOR_SLOPE, Seen, located
 
 Settled = Literal["Pass", "Fail", "Undecided"]
@@ -205,14 +205,15 @@ def most_certain(saturation_rps: float, target_error: float) -> float:
     return saturation_rps * math.exp(-min(SATURATION_ERROR, target_error))
 
 
-def within_saturation(capacity: Capacity, saturation_rps: float, target_error: float) -> Capacity:
+def within_saturation(capacity: Capacity, saturation: Saturation, target_error: float) -> Capacity:
     """Open-loop capacity cannot exceed what a closed loop reaches, whatever short probes extrapolate to, nor then be
-    more certain than that.
+    more certain than that. Where the engine had room it may be more: ``AtLeast``.
     """
-    if capacity.rate_rps <= saturation_rps:
+    if capacity.rate_rps <= saturation.rps:
         return capacity
-    lower = min(capacity.lower_rps, most_certain(saturation_rps, target_error))
-    return capacity.model_copy(update={"rate_rps": saturation_rps, "lower_rps": lower})
+    lower = min(capacity.lower_rps, most_certain(saturation.rps, target_error))
+    bound = capacity.bound if saturation.ceiling else "AtLeast"
+    return capacity.model_copy(update={"rate_rps": saturation.rps, "lower_rps": lower, "bound": bound})
 
 
 def informative(probe: Probe, slo: Slo) -> bool:

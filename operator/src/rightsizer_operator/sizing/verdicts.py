@@ -114,7 +114,7 @@ def _fitted(text: str, slo: Slo, block: float, target_error: float) -> Capacity 
     fitted = stats.fit_capacity(report.probes, slo, block_s=block)
     if fitted is None or report.saturation is None:
         return fitted
-    return stats.within_saturation(fitted, report.saturation.rps, target_error)
+    return stats.within_saturation(fitted, report.saturation, target_error)
 
 
 @functools.lru_cache(maxsize=512)

@@ -207,7 +207,8 @@ def _at_saturation(now: Situation, capacity: Capacity) -> bool:
 
 
 def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
-    capacity = within_saturation(fitted, now.saturation_rps, now.measurement.target_error)
+    assert now.saturation is not None
+    capacity = within_saturation(fitted, now.saturation, now.measurement.target_error)
     if capacity.bound == "AtMost":
         return Done("MissedSLO", f"{missed(now.probes, now.slo)}; {why}", capacity)
     error = f"+-{100 * capacity.standard_error:.1f} %"
