@@ -36,7 +36,8 @@ e2e: may-run-a-node $(VENV)/.stamp ## The scenarios on a full node with the real
 	@$(PY) -m e2e.embedded bootstrap
 	$(BIN)/pytest e2e/scenarios --ignore $(REPLAYED) $(ARGS)
 
-# Apart from the others: limits are a fifth to a seventh of the recorded ones, and beside other work its trials may be void.
+# Apart from the others, whose node stays up to their end: limits are a fifth to a seventh of the recorded ones, and beside other work
+# its trials may be void.
 e2e-replayed: may-run-a-node $(VENV)/.stamp ## A cluster of replayed GPUs on a full node; wants a quiet machine (root on Linux)
 	@$(PY) -m e2e.embedded bootstrap
 	$(BIN)/pytest $(REPLAYED) $(ARGS)
