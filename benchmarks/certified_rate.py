@@ -1,7 +1,7 @@
 """aiperf beside the product's client on a real engine at a certified rate: ``python -m benchmarks.certified_rate``.
 
 vLLM's CPU build serves the demo's 26M model on core 0; the clients have core 1. The product's own trial explores the
-capacity and certifies a rate on a fresh start, with the demo's workload, limits and clock. Then, on that engine, aiperf
+capacity and certifies a rate on a fresh start, with the demo's workload and clock. Then, on that engine, aiperf
 repeats the certificate by the command that ``rightsizer explain`` prints, and the product's client sends once more at
 the very instants that aiperf had drawn. Needs root; 10 to 15 minutes. Exit code 1 where engine or aiperf cannot be had,
 2 where no rate is certified.
@@ -127,6 +127,8 @@ def at_instants(bed: rate.Bed, url: str, instants: Sequence[int], rps: float) ->
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hold", type=float, default=90, help="seconds for which a rate is held, by either client")
+    parser.add_argument("--ttft", type=int, default=rate.TTFT_MS, help="limit of the first token, milliseconds")
+    parser.add_argument("--itl", type=int, default=rate.ITL_MS, help="limit of the gap between tokens, milliseconds")
     parser.add_argument("--logs", type=Path, help="folder for the engines' logs; default: a temporary one")
     given = parser.parse_args()
     print(heading("rightsizer-jobs", "uvloop"), flush=True)
@@ -141,7 +143,8 @@ def main() -> int:
         logs = given.logs or Path(scratch)
         logs.mkdir(parents=True, exist_ok=True)
         try:
-            certified(rate.Bed.of(made.model, Path(scratch) / "records", given.hold), made, logs)
+            records = Path(scratch) / "records"
+            certified(rate.Bed.of(made.model, records, given.hold, given.ttft, given.itl), made, logs)
         except aiperf.Unavailable as error:
             print(f"aiperf failed: {error}", file=sys.stderr)
             return 1
