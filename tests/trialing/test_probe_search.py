@@ -218,3 +218,10 @@ def test_a_candidate_that_passes_everything_so_far_is_not_given_up():
 
 def test_a_miss_without_answers_says_so():
     assert "no answer against 500 ms; 5 of 600 failed" in missed([probe(7, 0.2, failed=5)], SLO)
+
+
+def test_a_result_of_probes_shorter_than_three_answers_says_so_and_how_long_they_should_be():
+    seen = probe(7.0, 0.05, requests=60_000)
+    remedy = "an answer takes 25 s, so the error may be larger: set search.measurement.probeSeconds to 75 or more"
+    assert decide(situation(seen, answer_s=25.0)).reason.endswith(remedy)
+    assert "probeSeconds" not in decide(situation(seen, answer_s=20.0)).reason

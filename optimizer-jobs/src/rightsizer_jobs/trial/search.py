@@ -32,6 +32,10 @@ MOST_IN_FLIGHT = 4096
 as long, and a queue needs some of them to reach its steady state. A saturation run with ``MORE`` times the requests in
 flight also is three times as long as each of them then stays, should the engine be no faster for it.
 """
+ANSWERS_A_PROBE = 3.0
+"""A shorter probe sees hardly more than the requests that it begins with, which share their fate: errors stated from
+such probes are too small, and the result says so.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,18 @@ def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
     if capacity.bound == "AtMost":
         return Done("MissedSLO", f"{missed(now.probes, now.slo)}; {why}", capacity)
     error = f"+-{100 * capacity.standard_error:.1f} %"
-    return Done("Succeeded", f"capacity {capacity.rate_rps:.3g} requests/s {error} ({capacity.bound}); {why}", capacity)
+    found = f"capacity {capacity.rate_rps:.3g} requests/s {error} ({capacity.bound}); {why}{_too_brief(now)}"
+    return Done("Succeeded", found, capacity)
+
+
+def _too_brief(now: Situation) -> str:
+    needed = math.ceil(ANSWERS_A_PROBE * now.answer_s)
+    if now.measurement.probe_s >= needed:
+        return ""
+    return (
+        f"; an answer takes {now.answer_s:.3g} s, so the error may be larger: "
+        f"set search.measurement.probeSeconds to {needed} or more"
+    )
 
 
 def missed(probes: Sequence[Probe], slo: Slo) -> str:
