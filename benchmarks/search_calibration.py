@@ -7,7 +7,9 @@ as the operator does it: a new seed, a fresh start, a miss steps the rate down. 
 """
 
 import argparse
+import functools
 import hashlib
+import inspect
 import json
 import math
 import multiprocessing
@@ -18,9 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.occasion import heading
+from benchmarks.oracle import demand, engine
+from benchmarks.oracle import truth as curves
 from benchmarks.oracle.cases import CASES, Case, varied
 from benchmarks.oracle.trial import certify, explore
 from benchmarks.oracle.truth import Truth, truth
+from rightsizer_jobs.loadgen import arrivals, metrics, sequence
 from rightsizer_jobs.stats import holds
 from rightsizer_operator.phases import assignments
 from rightsizer_operator.resource.effort import MeasurementSpec
@@ -186,16 +191,22 @@ def verdict(searches: Sequence[Search]) -> None:
 
 
 def _known(job: tuple[Case, int, Path | None]) -> Known:
-    """The true curve, kept in a file where a folder for it is given: it depends on the case alone."""
+    """The true curve, kept in a file where a folder for it is given: it depends on the case and on what computes it."""
     case, requests, folder = job
     if folder is None:
         return Known(case, truth(case, requests=requests))
-    name = hashlib.sha256(f"{requests} {case!r}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{requests} {case!r} {_computed_by()}".encode()).hexdigest()[:16]
     path = folder / f"{case.name}-{name}.json"
     if not path.exists():
         path.write_text(json.dumps(asdict(truth(case, requests=requests))))
     values = json.loads(path.read_text())
     return Known(case, Truth(tuple(values["log_rates"]), tuple(values["log_shares"]), values["allowed"]))
+
+
+@functools.cache
+def _computed_by() -> str:
+    """The text of the modules that a true curve comes from: another text, another curve."""
+    return "".join(inspect.getsource(module) for module in (demand, engine, curves, arrivals, metrics, sequence))
 
 
 def _searched(job: tuple[Known, MeasurementSpec, int]) -> Search:
