@@ -54,6 +54,7 @@ def explore(
             left_s=deadline_s - spent - 3 * answer_s,
             rate_to_beat_rps=rate_to_beat_rps,
             answer_s=answer_s,
+            idle_tpot_ms=idle.get("tpot", 0.0),
         )
         step = search.decide(situation)
         if isinstance(step, search.Done):

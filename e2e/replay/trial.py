@@ -75,6 +75,7 @@ class VirtualTrial:
                 left_s=self.assignment.deadlines.total_s - self.spent_s,
                 rate_to_beat_rps=self.assignment.rate_to_beat_rps,
                 answer_s=self.findings.answer_s,
+                idle_tpot_ms=(self.findings.idle_ms or {}).get("tpot", 0.0),
             )
             step = search.decide(situation)
             if isinstance(step, search.Done):

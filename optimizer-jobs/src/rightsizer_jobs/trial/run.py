@@ -84,6 +84,7 @@ async def _explore(bench: Bench) -> Stop:
             left_s=findings.left_s() - _drain_s(bench),
             rate_to_beat_rps=bench.assignment.rate_to_beat_rps,
             answer_s=findings.answer_s,
+            idle_tpot_ms=(findings.idle_ms or {}).get("tpot", 0.0),
         )
         step = search.decide(situation)
         if isinstance(step, search.Done):

@@ -1,7 +1,8 @@
 """Which rate to probe next, for how long, and when to stop: pure. Called by ``run`` between steps.
 
-The procedure and its settings are those of docs/metrics.md: saturation, a first probe at 0.72 of the saturation rate,
-then always at the fitted capacity, within [0.6, 1.35] of the probe before and below the saturation rate.
+The procedure and its settings are those of docs/metrics.md: saturation, a first probe at 0.72 of the saturation rate or
+where tokens take their limit, then always at the fitted capacity, within [0.6, 1.35] of the probe before and below the
+saturation rate.
 """
 
 import math
@@ -75,6 +76,8 @@ class Situation:
     rate_to_beat_rps: float | None = None
     answer_s: float = 0.0
     """What one answer takes on the idle engine."""
+    idle_tpot_ms: float = 0.0
+    """What one token takes there; 0: unknown."""
 
     @property
     def saturation_rps(self) -> float:
@@ -120,7 +123,7 @@ def decide(now: Situation) -> Saturate | Next | Done:
     if beaten := _beaten_at_saturation(now):
         return wider or beaten
     if not now.probes:
-        return Next(FIRST_SHARE * now.saturation_rps, now.measurement.probe_s)
+        return Next(min(FIRST_SHARE, _share_at_pace(now)) * now.saturation_rps, now.measurement.probe_s)
     capacity = fit_capacity(now.probes, now.slo, block_s=now.measurement.block_s)
     assert capacity is not None
     if done := _beaten(now, capacity):
@@ -128,6 +131,19 @@ def decide(now: Situation) -> Saturate | Next | Done:
     if wider is not None and _limited(now, capacity):
         return wider
     return _finished(now, capacity) or Next(_next_rate(now, capacity), _length(now, capacity))
+
+
+def _share_at_pace(now: Situation) -> float:
+    """The share of the saturation rate at which a token takes its limit, where the time of a token grows from that of
+    the idle engine in proportion to the requests in flight. Those of the saturation run that waited for a place make
+    this share too small, never too large.
+    """
+    assert now.saturation is not None
+    limit, idle = now.slo.tpot_ms, now.idle_tpot_ms
+    full = 1000 * now.saturation.concurrency / max(1e-9, now.saturation.output_tps)
+    if limit is None or not 0 < idle < limit < full:
+        return 1.0
+    return full * (limit - idle) / (limit * (full - idle))
 
 
 def _wider(now: Situation) -> Saturate | None:
