@@ -41,7 +41,7 @@ STOPPED_WEIGHT = 10.0
 MOST_SHARE = 0.95
 """The curve of violations is a power of the rate up to here."""
 
-EARLY_SHARE = 0.85
+EARLY_SHARE = 0.8
 """What a run of minutes that begins on an empty engine shows, on average, of the share that violates in the long run:
 queues near saturation take longer to fill, and long ones are rare."""
 
@@ -271,7 +271,7 @@ def _fit(probes: Sequence[Probe], slo: Slo, block_s: float) -> Capacity:
     seen = [one for probe in probes for one in _seen(probe, slo, inflated)]
     found = located(seen, math.log(EARLY_SHARE * allowed_share(slo.percentile)))
     near = [probe for probe in probes if informative(probe, slo)] or probes
-    error = ERROR_CALIBRATION * max(found.error, _resolution(near, slo, max(PRIOR_SLOPE, found.slope)))
+    error = ERROR_CALIBRATION * max(found.error, _resolution(near, slo))
     capacity = _capacity(math.exp(found.x), error, found.slope)
     return capacity.model_copy(update={"variance_inflation": inflated})
 
@@ -285,8 +285,7 @@ def _bound(probes: Sequence[Probe], slo: Slo) -> Capacity | None:
     if failed < math.inf:
         return None
     top = max(passes, key=lambda probe: probe.rate_rps)
-    near = [one for one in passes if one.rate_rps > NEAR * top.rate_rps]
-    error = max(_doubt(top, slo), _resolution(near, slo, PRIOR_SLOPE))
+    error = max(_doubt(top, slo), _resolution([one for one in passes if one.rate_rps > NEAR * top.rate_rps], slo))
     return _capacity(top.rate_rps, error, PRIOR_SLOPE).model_copy(update={"bound": "AtLeast"})
 
 
@@ -301,13 +300,13 @@ def _doubt(passed: Probe, slo: Slo) -> float:
     return ERROR_CALIBRATION * max(0.0, math.log(share / allowed_share(slo.percentile))) / PRIOR_SLOPE
 
 
-def _resolution(passes: Sequence[Probe], slo: Slo, slope: float) -> float:
+def _resolution(passes: Sequence[Probe], slo: Slo) -> float:
     """What so many requests could tell at the limit, as a standard error: a pass without violations near saturation
     says little about a queue that grows slower than the probe is long.
     """
     allowed = allowed_share(slo.percentile)
     requests = max(1, sum(probe.requests for probe in passes))
-    return math.sqrt(_floor(passes) * (1 - allowed) / (allowed * requests)) / slope
+    return math.sqrt(_floor(passes) * (1 - allowed) / (allowed * requests)) / PRIOR_SLOPE
 
 
 def _cap(capacity: Capacity, probes: Sequence[Probe]) -> Capacity:
