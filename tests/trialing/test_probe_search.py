@@ -225,3 +225,19 @@ def test_a_result_of_probes_shorter_than_three_answers_says_so_and_how_long_they
     remedy = "an answer takes 25 s, so the error may be larger: set search.measurement.probeSeconds to 75 or more"
     assert decide(situation(seen, answer_s=25.0)).reason.endswith(remedy)
     assert "probeSeconds" not in decide(situation(seen, answer_s=20.0)).reason
+
+
+@pytest.mark.parametrize(
+    ("tpot_ms", "idle_ms", "share"),
+    [
+        (None, 10.0, 0.72),
+        (20.0, 10.0, 40 * 10 / (20 * 30)),
+        (39.0, 10.0, 0.72),
+        (20.0, 0.0, 0.72),
+    ],
+    ids=["no limit per token", "the limit is far below", "it is hardly below", "the idle engine's time is not known"],
+)
+def test_the_first_probe_is_at_a_share_of_the_saturation_rate_or_where_tokens_take_their_limit(tpot_ms, idle_ms, share):
+    full = Saturation(rps=10.0, output_tps=8000.0, concurrency=320)  # 40 ms a token
+    first = decide(situation(saturation=full, slo=Slo(ttft_ms=500, tpot_ms=tpot_ms), idle_tpot_ms=idle_ms))
+    assert first == Next(pytest.approx(10.0 * share), 60)
