@@ -233,9 +233,10 @@ def test_a_result_of_probes_shorter_than_three_answers_says_so_and_how_long_they
         (None, 10.0, 0.72),
         (20.0, 10.0, 40 * 10 / (20 * 30)),
         (39.0, 10.0, 0.72),
+        (10.001, 10.0, 40 / (320 * 10.001)),
         (20.0, 0.0, 0.72),
     ],
-    ids=["no limit per token", "the limit is far below", "it is hardly below", "the idle engine's time is not known"],
+    ids=["no limit per token", "far below saturation", "hardly below", "one request alone", "idle time not known"],
 )
 def test_the_first_probe_is_at_a_share_of_the_saturation_rate_or_where_tokens_take_their_limit(tpot_ms, idle_ms, share):
     full = Saturation(rps=10.0, output_tps=8000.0, concurrency=320)  # 40 ms a token

@@ -135,15 +135,16 @@ def decide(now: Situation) -> Saturate | Next | Done:
 
 def _share_at_pace(now: Situation) -> float:
     """The share of the saturation rate at which a token takes its limit, where the time of a token grows from that of
-    the idle engine in proportion to the requests in flight. Those of the saturation run that waited for a place make
-    this share too small, never too large.
+    the idle engine in proportion to the requests in flight, of which there is one at least. Those of the saturation run
+    that waited for a place make this share too small, never too large.
     """
     assert now.saturation is not None
-    limit, idle = now.slo.tpot_ms, now.idle_tpot_ms
-    full = 1000 * now.saturation.concurrency / max(1e-9, now.saturation.output_tps)
+    limit, idle, most = now.slo.tpot_ms, now.idle_tpot_ms, now.saturation.concurrency
+    full = 1000 * most / max(1e-9, now.saturation.output_tps)
     if limit is None or not 0 < idle < limit < full:
         return 1.0
-    return full * (limit - idle) / (limit * (full - idle))
+    in_flight = max(1.0, most * (limit - idle) / (full - idle))
+    return in_flight * full / (most * limit)
 
 
 def _wider(now: Situation) -> Saturate | None:
