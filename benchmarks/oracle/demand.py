@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from statistics import NormalDist
 
 from rightsizer_jobs.loadgen.arrivals import poisson_gaps
@@ -52,6 +53,16 @@ class Demand:
     burstiness: float = 1.0
     swell: float = 0.0
     swell_requests: int = 400
+
+    @property
+    def bursty(self) -> bool:
+        """Whether arrivals swing more than Poisson ones."""
+        return self.burstiness > 1 or self.swell > 0
+
+    def instants(self, rate_rps: float, seed: int, until_s: float) -> list[int]:
+        """When requests arrive, nanoseconds from the start of the run."""
+        elapsed = accumulate(gap / rate_rps for gap in self.gaps(seed))
+        return [round(at * 1e9) for at in takewhile(lambda at: at < until_s, elapsed)]
 
     def lengths(self, seed: int) -> Iterator[tuple[int, int]]:
         """Input and output tokens, request by request, in strata as the product has them."""

@@ -100,7 +100,8 @@ def run_at(
 
     ``seed``: of the requests and their gaps.
     """
-    limit = probing.queue_limit(rate_rps, case.slo, idle_ttft_ms)
+    bursts = case.demand.instants(rate_rps, seed, ramp_s + measured_s) if case.demand.bursty else ()
+    limit = probing.queue_limit(rate_rps, case.slo, idle_ttft_ms, bursts)
     run = open_loop(
         case.shape,
         case.demand.arrivals(rate_rps, seed),
