@@ -1,6 +1,7 @@
 """The whole search on the engine model: what it finds is true there, what it states is honest, and it stops early."""
 
 from dataclasses import replace
+from itertools import takewhile
 
 import pytest
 
@@ -9,6 +10,7 @@ from benchmarks.oracle.trial import certify, explore, run_at
 from benchmarks.oracle.truth import share_at
 from rightsizer_jobs.contract import Measurement
 from rightsizer_jobs.stats import holds, worst_share
+from rightsizer_jobs.trial import probing
 
 SEED = 11
 MEASUREMENT = Measurement()
@@ -84,3 +86,18 @@ def test_a_certification_holds_well_below_the_capacity_and_not_above_it():
     assert seconds > 600
     assert not holds(above, CASES[0].slo)
     assert worst_share(above, CASES[0].slo) > 0.05
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_only_bursts_give_the_queue_the_room_of_their_own_schedule(case, monkeypatch):
+    given = []
+
+    def spy(rate_rps, slo, idle_ttft_ms, bursts=()):
+        given.append(list(bursts))
+        return queue_limit(rate_rps, slo, idle_ttft_ms, bursts)
+
+    queue_limit = probing.queue_limit
+    monkeypatch.setattr(probing, "queue_limit", spy)
+    run_at(case, 2.0, seed=SEED, ramp_s=5, measured_s=20, block_s=10, idle_ttft_ms=100)
+    arrivals = takewhile(lambda one: one.at < 25, case.demand.arrivals(2.0, SEED))
+    assert given == [[round(one.at * 1e9) for one in arrivals] if case.name == "bursty" else []]
