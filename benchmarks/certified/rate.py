@@ -1,7 +1,7 @@
 """A rate certified by the product's own trials on an engine: explored, then held, with the operator's steps down.
 
 The workload and the (short) clock are the demo's. The limits are tighter: the demo's hold up to nearly the saturation
-rate, where a percent more load, of whatever origin, doubles every wait, and two clients cannot be compared.
+rate, where every wait hangs on a few percent of load, and two clients cannot be compared.
 """
 
 import asyncio
