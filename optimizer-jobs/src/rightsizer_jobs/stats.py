@@ -43,7 +43,8 @@ MOST_SHARE = 0.95
 
 EARLY_SHARE = 0.8
 """What a run of minutes that begins on an empty engine is taken to show of the share that violates in the long run:
-queues near saturation take longer to fill, and long ones are rare. On the engine model 0.9 in the mean; less is safer."""
+queues near saturation take longer to fill, and long ones are rare. 0.9 on the engine model in the mean; less is safer.
+"""
 
 SATURATION_ERROR = 0.03
 """Relative standard deviation that a saturation rate is taken to have."""
