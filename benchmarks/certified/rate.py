@@ -110,7 +110,7 @@ def counted(bed: Bed, report: TrialReport, rate_rps: float) -> list[Record]:
     """The measured records of a certification, from the file that the trial kept."""
     assert report.records is not None and report.idle_ms is not None
     assignment = bed.assignment("http://x", "Certify", report.seed, rate_rps, report.attempt)
-    gaps = sequence(assignment.workload, report.seed).gaps(search.probe_seed(report.seed, 0))
+    gaps = sequence(assignment.workload, report.seed).gaps(search.probe_seed(report.seed, 0), 0)
     instants = scaled(gaps, rate_rps, 2 * assignment.measurement.hold_s)
     ramp_s = search.ramp_seconds(assignment.measurement, bed.hold_s, report.idle_ms["e2e"] / 1000)
     records = list(read(Path(report.records), "certification"))

@@ -6,10 +6,11 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
+from itertools import islice
 from statistics import NormalDist
 
-from rightsizer_jobs.loadgen.arrivals import poisson_gaps
+from rightsizer_jobs.loadgen.arrivals import gamma_gaps, poisson_gaps
+from rightsizer_jobs.loadgen.balance import BALANCED, balanced
 from rightsizer_jobs.loadgen.sequence import STRATUM
 
 
@@ -59,11 +60,6 @@ class Demand:
         """Whether arrivals swing more than Poisson ones."""
         return self.burstiness > 1 or self.swell > 0
 
-    def instants(self, rate_rps: float, seed: int, until_s: float) -> list[int]:
-        """When requests arrive, nanoseconds from the start of the run."""
-        elapsed = accumulate(gap / rate_rps for gap in self.gaps(seed))
-        return [round(at * 1e9) for at in takewhile(lambda at: at < until_s, elapsed)]
-
     def lengths(self, seed: int) -> Iterator[tuple[int, int]]:
         """Input and output tokens, request by request, in strata as the product has them."""
         source = random.Random(seed ^ 0x5EED)
@@ -72,21 +68,18 @@ class Demand:
             yield from zip(source.sample(inputs, STRATUM), source.sample(outputs, STRATUM), strict=True)
 
     def gaps(self, seed: int) -> Iterator[float]:
-        """Gaps of mean 1."""
-        if self.burstiness == 1.0 and self.swell == 0.0:
-            yield from poisson_gaps(seed)
-        source = random.Random(seed)
-        shape = self.burstiness**-2
-        phase = source.random()
-        for index in range(1 << 62):
-            wave = 1.0
-            if self.swell:
-                wave = 1 + self.swell * math.sin(2 * math.pi * (index / self.swell_requests + phase))
-            yield source.gammavariate(shape, 1 / shape) * wave
+        """Independent gaps of mean 1, before the swell."""
+        if self.burstiness == 1.0:
+            return poisson_gaps(seed)
+        return gamma_gaps(seed, self.burstiness**-2)
 
-    def arrivals(self, rate_rps: float, seed: int) -> Iterator[Arrival]:
-        """Without an end."""
-        elapsed = 0.0
-        for gap, (tokens_in, tokens_out) in zip(self.gaps(seed), self.lengths(seed), strict=False):
-            elapsed += gap / rate_rps
+    def arrivals(self, rate_rps: float, seed: int, *, balance: bool = False) -> Iterator[Arrival]:
+        """Without an end. ``balance``: bursts as the product sends them, not as chance brings them."""
+        gaps = self.gaps(seed)
+        if balance:
+            gaps = balanced(gaps, [sum(tokens) for tokens in islice(self.lengths(seed), BALANCED)])
+        phase, elapsed = random.Random(f"{seed} swell").random(), 0.0
+        for index, (gap, (tokens_in, tokens_out)) in enumerate(zip(gaps, self.lengths(seed), strict=False)):
+            wave = 1 + self.swell * math.sin(2 * math.pi * (index / self.swell_requests + phase))
+            elapsed += gap * wave / rate_rps
             yield Arrival(elapsed, tokens_in, tokens_out)

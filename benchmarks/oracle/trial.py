@@ -4,10 +4,12 @@ functions, and seconds that nobody waits for.
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 from benchmarks.oracle.cases import Case
 from benchmarks.oracle.engine import alone, closed_loop, open_loop
 from rightsizer_jobs.contract import Capacity, Measurement, Probe, Saturation, TrialOutcome
+from rightsizer_jobs.loadgen.arrivals import NANOSECONDS
 from rightsizer_jobs.loadgen.metrics import summarise
 from rightsizer_jobs.trial import probing, search, steps
 from rightsizer_jobs.trial.saturation import saturation
@@ -100,11 +102,13 @@ def run_at(
 
     ``seed``: of the requests and their gaps.
     """
-    bursts = case.demand.instants(rate_rps, seed, ramp_s + measured_s) if case.demand.bursty else ()
+    until_s = ramp_s + measured_s
+    lead = takewhile(lambda one: one.at < until_s, case.demand.arrivals(rate_rps, seed, balance=True))
+    bursts = [round(one.at * NANOSECONDS) for one in lead] if case.demand.bursty else ()
     limit = probing.queue_limit(rate_rps, case.slo, idle_ttft_ms, bursts)
     run = open_loop(
         case.shape,
-        case.demand.arrivals(rate_rps, seed),
+        case.demand.arrivals(rate_rps, seed, balance=True),
         ramp_s=ramp_s,
         measured_s=measured_s,
         watch=probing.overload_watch(rate_rps, limit),

@@ -121,7 +121,7 @@ class VirtualTrial:
         """Arrivals go on until everything counted is answered, as the client's do."""
         assignment = self.assignment
         tail_s = assignment.deadlines.answer_s(self.tokens)
-        gaps = sequence(assignment.workload, assignment.seed).gaps(seed)
+        gaps = sequence(assignment.workload, assignment.seed).gaps(seed, 0)
         instants = [at / 1e6 for at in scaled(gaps, rate_rps, ramp_s + seconds + tail_s)]
         idle = (self.findings.idle_ms or {}).get("ttft", 1000.0)
         most = queue_limit(rate_rps, assignment.slo, idle)

@@ -151,7 +151,7 @@ def bed(tmp_path: Path) -> rate.Bed:
 def test_the_measured_part_of_a_certification_is_found_in_its_records(bed: rate.Bed) -> None:
     """Scheduled by the seed; the first third of the two held seconds is a ramp."""
     assignment = bed.assignment("http://x", "Certify", 3, 20.0, 1)
-    instants = scaled(sequence(assignment.workload, 3).gaps(3), 20.0, 3.0)
+    instants = scaled(sequence(assignment.workload, 3).gaps(3, 0), 20.0, 3.0)
     made = [
         Record(index, 5_000_000_000 + at, 24, Exchange(5_000_000_000 + at, (5_100_000_000 + at,), 24, 64))
         for index, at in enumerate(instants)

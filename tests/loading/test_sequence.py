@@ -99,7 +99,7 @@ def test_a_replayed_request_arrives_where_it_was_recorded(seed):
     uneven = Trace((Row(0, 1, 1), Row(1, 2, 1), Row(4, 3, 1)), 10.0, "0" * 64)
     found = sequence(TRACED, seed, uneven)
     before = {1: 6.0, 2: 1.0, 3: 3.0}
-    for index, gap in enumerate(itertools.islice(found.gaps(1), 7)):
+    for index, gap in enumerate(itertools.islice(found.gaps(1, 0), 7)):
         assert gap == pytest.approx(before[found.ask(index).input_tokens] * 3 / 10)
 
 

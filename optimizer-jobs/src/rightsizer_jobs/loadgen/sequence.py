@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rightsizer_jobs.loadgen.arrivals import unit_gaps
+from rightsizer_jobs.loadgen.balance import BALANCED, balanced
 from rightsizer_jobs.loadgen.traces import Trace
 from rightsizer_jobs.workload import Length, Workload, quantile_of
 
@@ -52,8 +53,10 @@ class Sequence(Protocol):
     def start(self, number: int) -> int:
         """The request that a trial's probe ``number`` begins with."""
 
-    def gaps(self, seed: int) -> Iterator[float]:
-        """Endless gaps of mean 1, by a seed of the run's own; a trace has only the gaps that it has."""
+    def gaps(self, seed: int, first: int) -> Iterator[float]:
+        """Endless gaps of mean 1 before request ``first`` and those after it, by a seed of the run's own; a trace has
+        only the gaps that it has.
+        """
 
 
 def drawn(length: Length, seed: int, name: str) -> tuple[int, ...]:
@@ -91,10 +94,14 @@ class Stated:
     def start(self, number: int) -> int:
         return number * APART
 
-    def gaps(self, seed: int) -> Iterator[float]:
+    def gaps(self, seed: int, first: int) -> Iterator[float]:
         arrivals = self.workload.arrivals
         assert arrivals != "Trace"
-        return unit_gaps(arrivals, seed, self.workload.burstiness or 1.0)
+        gaps = unit_gaps(arrivals, seed, self.workload.burstiness or 1.0)
+        if arrivals == "Constant":
+            return gaps
+        asks = [self.ask(first + index) for index in range(BALANCED)]
+        return balanced(gaps, [ask.input_tokens + ask.output_tokens for ask in asks])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +131,8 @@ class Replayed:
     def start(self, number: int) -> int:  # noqa: ARG002 its gaps go with its rows
         return 0
 
-    def gaps(self, seed: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own
-        return self.trace.gaps(self.first)
+    def gaps(self, seed: int, first: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own
+        return self.trace.gaps(self.first + first)
 
 
 def sequence(workload: Workload, seed: int, trace: Trace | None = None) -> Sequence:

@@ -89,7 +89,7 @@ async def held(
     seed, first = probe_seed(assignment.seed, number), bench.requests.start(number)
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
     longest_s = assignment.deadlines.answer_s(bench.requests.longest_output)
-    instants = scaled(bench.requests.gaps(seed), rate_rps, ramp_s + measured_s + longest_s)
+    instants = scaled(bench.requests.gaps(seed, first), rate_rps, ramp_s + measured_s + longest_s)
     bursts = instants if assignment.workload.arrivals in ("Gamma", "Trace") else ()
     samples: list[Seen] = []
     limit = queue_limit(rate_rps, assignment.slo, idle, bursts)
