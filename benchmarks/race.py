@@ -36,6 +36,7 @@ FULL_SEED = 77_000
 NEAR = 0.08
 """Candidates whose measured cost-efficiency is so near the best's are looked at in runs far longer than any search."""
 TRUTH_REQUESTS = 12_000
+TRUTH_STEP, TRUTH_ROUNDS = 1.04, 5
 TARGET_SHARE, TARGET_MEAN, TARGET_WORST = 1 / 5, 0.01, 0.02
 
 MEASUREMENT = MeasurementSpec()
@@ -165,14 +166,24 @@ def certified_s(best: Measured, measurement: Measurement, seed: int) -> float:
 
 
 def true_capacity(case: Case, near_rps: float) -> float:
-    """From long runs at three rates around the measured capacity: where the worst share is the allowed one."""
-    rates = [near_rps * factor for factor in (0.96, 1.0, 1.04)]
+    """From long runs at three rates, moved until the worst share is the allowed one between them."""
+    for _ in range(TRUTH_ROUNDS):
+        found = _crossing(case, near_rps)
+        if abs(math.log(found / near_rps)) <= math.log(TRUTH_STEP):
+            break
+        near_rps = found
+    return found
+
+
+def _crossing(case: Case, near_rps: float) -> float:
+    """Where the share is the allowed one on the lines through three points; at most one step beyond them."""
+    rates = [near_rps / TRUTH_STEP, near_rps, near_rps * TRUTH_STEP]
     shares = [max(1e-4, share_at(case, rate, TRUTH_REQUESTS)) for rate in rates]
     wanted, points = math.log(allowed_share(case.slo.percentile)), [math.log(share) for share in shares]
     first = 0 if wanted < points[1] else 1
     run = points[first + 1] - points[first] or 1e-6
     position = (wanted - points[first]) / run
-    return rates[first] * (rates[first + 1] / rates[first]) ** max(-3.0, min(4.0, position))
+    return rates[first] * TRUTH_STEP ** max(-1.0, min(2.0, position))
 
 
 def raced(made: Candidates, full: Sequence[Measured], demand_rps: float, seed: int) -> Cluster:

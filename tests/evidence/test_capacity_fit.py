@@ -278,7 +278,7 @@ def test_a_capacity_is_never_above_what_a_closed_loop_reached_and_never_more_cer
 
 def test_saturation_changes_no_lower_bound_below_it_and_no_capacity_below_it():
     found = fit(*ABOUT_6)
-    assert within_saturation(found, saturated(0.99 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
+    assert within_saturation(found, saturated(0.999 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
     assert within_saturation(found, saturated(10.0), target_error=0.03) == found
 
 

@@ -99,5 +99,5 @@ def test_only_bursts_give_the_queue_the_room_of_their_own_schedule(case, monkeyp
     queue_limit = probing.queue_limit
     monkeypatch.setattr(probing, "queue_limit", spy)
     run_at(case, 2.0, seed=SEED, ramp_s=5, measured_s=20, block_s=10, idle_ttft_ms=100)
-    arrivals = takewhile(lambda one: one.at < 25, case.demand.arrivals(2.0, SEED))
+    arrivals = takewhile(lambda one: one.at < 25, case.demand.arrivals(2.0, SEED, balance=True))
     assert given == [[round(one.at * 1e9) for one in arrivals] if case.name == "bursty" else []]
