@@ -225,6 +225,9 @@ def test_a_result_of_probes_shorter_than_three_answers_says_so_and_how_long_they
     remedy = "an answer takes 25 s, so the error may be larger: set search.measurement.probeSeconds to 75 or more"
     assert decide(situation(seen, answer_s=25.0)).reason.endswith(remedy)
     assert "probeSeconds" not in decide(situation(seen, answer_s=20.0)).reason
+    failed = decide(situation(*[probe(7.0, 0.9)] * MEASUREMENT.max_probes, answer_s=25.0))
+    assert failed.outcome == "MissedSLO"
+    assert failed.reason.endswith(remedy)
 
 
 @pytest.mark.parametrize(

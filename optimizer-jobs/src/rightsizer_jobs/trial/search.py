@@ -231,7 +231,7 @@ def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
     assert now.saturation is not None
     capacity = within_saturation(fitted, now.saturation, now.measurement.target_error)
     if capacity.bound == "AtMost":
-        return Done("MissedSLO", f"{missed(now.probes, now.slo)}; {why}", capacity)
+        return Done("MissedSLO", f"{missed(now.probes, now.slo)}; {why}{_too_brief(now)}", capacity)
     error = f"+-{100 * capacity.standard_error:.1f} %"
     found = f"capacity {capacity.rate_rps:.3g} requests/s {error} ({capacity.bound}); {why}{_too_brief(now)}"
     return Done("Succeeded", found, capacity)
