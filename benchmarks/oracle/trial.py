@@ -114,8 +114,9 @@ def run_at(
         watch=probing.overload_watch(rate_rps, limit),
     )
     probe = summarise(
-        run.records, run.window, rate_rps=rate_rps, slo=case.slo, block_s=block_s, aborted=bool(run.stopped)
-    )
+        run.records, run.window, rate_rps=rate_rps, slo=case.slo, block_s=block_s, aborted=bool(run.stopped),
+        balanced=True,
+    )  # fmt: skip
     last = max((record.exchange.chunks_ns[-1] for record in run.records if record.exchange.chunks_ns), default=0) / 1e9
     return probe, run.window.seconds if run.stopped else max(last, ramp_s + measured_s)
 

@@ -121,8 +121,8 @@ class VirtualTrial:
         """Arrivals go on until everything counted is answered, as the client's do."""
         assignment = self.assignment
         tail_s = assignment.deadlines.answer_s(self.tokens)
-        gaps = sequence(assignment.workload, assignment.seed).gaps(seed, 0)
-        instants = [at / 1e6 for at in scaled(gaps, rate_rps, ramp_s + seconds + tail_s)]
+        requests = sequence(assignment.workload, assignment.seed)
+        instants = [at / 1e6 for at in scaled(requests.gaps(seed, 0), rate_rps, ramp_s + seconds + tail_s)]
         idle = (self.findings.idle_ms or {}).get("ttft", 1000.0)
         most = queue_limit(rate_rps, assignment.slo, idle)
         until_ms = 1000 * (ramp_s + seconds)
@@ -135,6 +135,7 @@ class VirtualTrial:
         return summarise(
             played.records, window, rate_rps=rate_rps, slo=assignment.slo,
             block_s=assignment.measurement.block_s, aborted=stopped is not None,
+            balanced=requests.balanced,
         )  # fmt: skip
 
 

@@ -53,6 +53,20 @@ def fit(*probes, slo=SLO):
     return fit_capacity(probes, slo, block_s=30)
 
 
+def test_the_error_is_smaller_only_where_every_probe_was_balanced():
+    plain = [probe(7.8, curve(7.8), requests=3000), probe(8.2, curve(8.2), requests=3000)]
+    even = [one.model_copy(update={"balanced": True}) for one in plain]
+    assert fit(*even).standard_error == pytest.approx(0.7 / 0.8 * fit(*plain).standard_error)
+    assert fit(*even).rate_rps == fit(*plain).rate_rps
+    assert fit(even[0], plain[1]).standard_error == fit(*plain).standard_error
+
+
+def test_a_report_that_does_not_say_how_its_arrivals_came_is_judged_as_before():
+    old = probe(8, 0.05).model_dump()
+    del old["balanced"]
+    assert Probe.model_validate(old).balanced is False
+
+
 def test_no_probe_no_capacity():
     assert fit() is None
 
@@ -278,7 +292,7 @@ def test_a_capacity_is_never_above_what_a_closed_loop_reached_and_never_more_cer
 
 def test_saturation_changes_no_lower_bound_below_it_and_no_capacity_below_it():
     found = fit(*ABOUT_6)
-    assert within_saturation(found, saturated(0.999 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
+    assert within_saturation(found, saturated(0.99 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
     assert within_saturation(found, saturated(10.0), target_error=0.03) == found
 
 

@@ -99,8 +99,18 @@ def test_a_replayed_request_arrives_where_it_was_recorded(seed):
     uneven = Trace((Row(0, 1, 1), Row(1, 2, 1), Row(4, 3, 1)), 10.0, "0" * 64)
     found = sequence(TRACED, seed, uneven)
     before = {1: 6.0, 2: 1.0, 3: 3.0}
-    for index, gap in enumerate(itertools.islice(found.gaps(1, 0), 7)):
-        assert gap == pytest.approx(before[found.ask(index).input_tokens] * 3 / 10)
+    for begin in range(7):
+        for index, gap in enumerate(itertools.islice(found.gaps(1, begin), 7), begin):
+            assert gap == pytest.approx(before[found.ask(index).input_tokens] * 3 / 10)
+
+
+def test_only_arrivals_of_chance_are_balanced():
+    def of(**arrivals):
+        return sequence(Workload(input_tokens=5, output_tokens=5, **arrivals), 1).balanced
+
+    assert of() and of(arrivals="Gamma", burstiness=0.5)
+    assert not of(arrivals="Constant")
+    assert not sequence(TRACED, 1, Trace(ROWS, 5.0, "0" * 64)).balanced
 
 
 def test_a_trace_goes_round_and_says_which_lap_it_is():

@@ -114,6 +114,17 @@ async def test_a_trace_that_cannot_be_read_is_void_before_the_engine_is_asked(st
     assert (engine.completions, report.trace) == (0, None)
 
 
+@pytest.mark.parametrize(("arrivals", "balanced"), [("Poisson", True), ("Trace", False)])
+async def test_a_probe_says_whether_its_arrivals_were_balanced(
+    start_engine, assign, repeat_void, trace, arrivals, balanced
+):
+    engine = await start_engine()
+    stated = {"input_tokens": 16, "output_tokens": 4, "arrivals": "Poisson"}
+    workload = stated if arrivals == "Poisson" else {"arrivals": "Trace", "trace": {"path": str(trace)}}
+    report = await repeat_void(assign(engine.base_url, purpose="Certify", rate_rps=5, workload=workload))
+    assert [probe.balanced for probe in report.probes] == [balanced]
+
+
 def test_the_queue_of_a_burst_is_no_overload_yet(assign):
     slo = assign("http://127.0.0.1:1").slo
     burst = [0] * 40 + [10**9 * n for n in range(1, 40)]

@@ -205,6 +205,7 @@ class Probe(Frozen):
     output_tps: float
     variance_inflation: float
     aborted: bool = False
+    balanced: bool = False  # its arrivals, by loadgen.balance
 
 
 class Capacity(Frozen):

@@ -48,9 +48,10 @@ queues near saturation take longer to fill, and long ones are rare. What balance
 
 SATURATION_ERROR = 0.03
 """Relative standard deviation that a saturation rate is taken to have."""
-ERROR_CALIBRATION = 0.7
-"""What errors are multiplied by, so that those stated are those found in simulation: balanced runs differ less from
-each other than their own blocks do.
+ERROR_CALIBRATION = 0.8
+BALANCED_CALIBRATION = 0.7
+"""What errors are multiplied by, so that those stated are those found in simulation; the second where all probes are
+balanced: they differ less from each other than their own blocks do. Traces are not.
 """
 
 
@@ -274,9 +275,13 @@ def _fit(probes: Sequence[Probe], slo: Slo, block_s: float) -> Capacity:
     seen = [one for probe in probes for one in _seen(probe, slo, inflated)]
     found = located(seen, math.log(EARLY_SHARE * allowed_share(slo.percentile)))
     near = [probe for probe in probes if informative(probe, slo)] or probes
-    error = ERROR_CALIBRATION * max(found.error, _resolution(near, slo))
+    error = _calibration(probes) * max(found.error, _resolution(near, slo))
     capacity = _capacity(math.exp(found.x), error, found.slope)
     return capacity.model_copy(update={"variance_inflation": inflated})
+
+
+def _calibration(probes: Sequence[Probe]) -> float:
+    return BALANCED_CALIBRATION if all(probe.balanced for probe in probes) else ERROR_CALIBRATION
 
 
 def _bound(probes: Sequence[Probe], slo: Slo) -> Capacity | None:
@@ -300,7 +305,7 @@ def _doubt(passed: Probe, slo: Slo) -> float:
     """
     independent = max(1, passed.requests) / _floor([passed])
     share = 1 - math.exp(-0.5 / independent)
-    return ERROR_CALIBRATION * max(0.0, math.log(share / allowed_share(slo.percentile))) / PRIOR_SLOPE
+    return _calibration([passed]) * max(0.0, math.log(share / allowed_share(slo.percentile))) / PRIOR_SLOPE
 
 
 def _resolution(passes: Sequence[Probe], slo: Slo) -> float:

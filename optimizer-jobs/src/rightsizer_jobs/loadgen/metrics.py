@@ -90,7 +90,14 @@ def output_rate(records: Sequence[Record], window: Window) -> float:
 
 
 def summarise(
-    records: Sequence[Record], window: Window, *, rate_rps: float, slo: Slo, block_s: float, aborted: bool = False
+    records: Sequence[Record],
+    window: Window,
+    *,
+    rate_rps: float,
+    slo: Slo,
+    block_s: float,
+    aborted: bool = False,
+    balanced: bool = False,
 ) -> Probe:
     """The probe of a run at one rate; figures rounded to what they are worth, so that a report stays short."""
     counted = [record for record in records if window.counts(record)]
@@ -111,6 +118,7 @@ def summarise(
         output_tps=rounded(output_rate(records, window)),
         variance_inflation=rounded(variance_inflation(counted, window, worst, limits[worst], block_s)),
         aborted=aborted,
+        balanced=balanced,
     )
 
 

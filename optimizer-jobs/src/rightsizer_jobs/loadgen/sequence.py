@@ -47,6 +47,10 @@ class Sequence(Protocol):
     @property
     def mean_output_tokens(self) -> float: ...
 
+    @property
+    def balanced(self) -> bool:
+        """Whether its gaps are (``balance``)."""
+
     def ask(self, index: int) -> Ask:
         """What request ``index`` asks for."""
 
@@ -88,6 +92,10 @@ class Stated:
     def mean_output_tokens(self) -> float:
         return sum(self.outputs) / len(self.outputs)
 
+    @property
+    def balanced(self) -> bool:
+        return self.workload.arrivals != "Constant"
+
     def ask(self, index: int) -> Ask:
         return Ask(self.inputs[index % len(self.inputs)], self.outputs[index % len(self.outputs)])
 
@@ -98,7 +106,7 @@ class Stated:
         arrivals = self.workload.arrivals
         assert arrivals != "Trace"
         gaps = unit_gaps(arrivals, seed, self.workload.burstiness or 1.0)
-        if arrivals == "Constant":
+        if not self.balanced:
             return gaps
         asks = [self.ask(first + index) for index in range(BALANCED)]
         return balanced(gaps, [ask.input_tokens + ask.output_tokens for ask in asks])
@@ -123,6 +131,10 @@ class Replayed:
     def mean_output_tokens(self) -> float:
         return sum(row.output_tokens for row in self.trace.rows) / len(self.trace.rows)
 
+    @property
+    def balanced(self) -> bool:
+        return False
+
     def ask(self, index: int) -> Ask:
         lap, number = divmod(self.first + index, len(self.trace.rows))
         row = self.trace.rows[number]
@@ -132,7 +144,7 @@ class Replayed:
         return 0
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own
-        return self.trace.gaps(self.first + first)
+        return self.trace.gaps((self.first + first) % len(self.trace.rows))
 
 
 def sequence(workload: Workload, seed: int, trace: Trace | None = None) -> Sequence:

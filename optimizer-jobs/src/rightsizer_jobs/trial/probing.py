@@ -111,6 +111,7 @@ async def held(
         slo=assignment.slo,
         block_s=assignment.measurement.block_s,
         aborted=bool(run.stopped),
+        balanced=bench.requests.balanced,
     )
     use = use_of(
         rate_rps,
