@@ -2,9 +2,10 @@
 
 By chance alone a run of minutes sees a few bursts too many or none at all, and near the capacity that is most of what
 its violations are due to. Here each block of gaps is that one of several drawn which brings the load at its peaks
-nearest to what the long run has of them, on several scales of time (herding: Welling, ICML 2009; balancing draws before
-an experiment: Morgan and Rubin, Annals of Statistics 40, 2012). The choice knows only gaps and lengths, never the rate
-or the engine. Decision 21.
+nearest to what the long run has of them, on several scales of time up to some hundred requests (herding: Welling, ICML
+2009; balancing draws before an experiment: Morgan and Rubin, Annals of Statistics 40, 2012). Longer waves are evened
+out, which is kind to engines that recover slowly. The choice knows only gaps and lengths, never the rate or the engine.
+Decision 21.
 """
 
 import math
