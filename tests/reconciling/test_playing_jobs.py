@@ -54,7 +54,10 @@ def test_a_played_crash_fails_the_job(api: Client, namespace: str, player: JobPl
 def test_a_deployment_serves_with_as_many_pods_as_there_are_accelerators(
     api: Client, namespace: str, player: JobPlayer
 ) -> None:
-    api.create(stage.target(namespace, replicas=6))
+    target = stage.target(namespace, replicas=6)
+    # Two that place, the player and the real scheduler, would together fill the node beyond its accelerators.
+    target["spec"]["template"]["spec"]["schedulerName"] = "player"
+    api.create(target)
 
     def ready() -> int:
         player.tick()
