@@ -1,7 +1,9 @@
-"""Utilisation of the GPUs as their driver counts it, where the node shows them to this container. Called by ``trial``.
+"""Utilisation of the GPUs as their driver counts it, and what slows them, where the node shows them to this container.
+Called by ``trial``.
 
-NVML through pynvml, which is imported only here and only when asked. A share of time in which some kernel ran: it says
-that a GPU was busy, not that it was busy with all it has. Nothing raises: what cannot be seen is said in words.
+NVML through pynvml, which is imported only here and only when asked. Utilisation is a share of time in which some
+kernel ran: it says that a GPU was busy, not that it was busy with all it has. Nothing raises: what cannot be seen is
+said in words.
 """
 
 import contextlib
@@ -9,6 +11,26 @@ import importlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+
+SLOWDOWNS = {
+    "HwSlowdown": "hardware slowdown",
+    "HwThermalSlowdown": "hardware thermal slowdown",
+    "HwPowerBrakeSlowdown": "power brake",
+    "SwThermalSlowdown": "thermal slowdown",
+}
+"""Clock event reasons of the NVML documentation that a GPU in order does not show under any load, by the ends of their
+names. The software power cap is none of them: a GPU at the limit of its power is one in full use.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All GPUs at one moment. ``percent``: mean utilisation; None: unknown. ``slowed``: what lowers the clock of one or
+    more, in words; empty: nothing, or unknown.
+    """
+
+    percent: float | None = None
+    slowed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +41,11 @@ class Gpus:
     _library: Any = field(default=None, repr=False)
     _handles: tuple[Any, ...] = field(default=(), repr=False)
 
-    def percent(self) -> float | None:
-        """Mean over the GPUs of the share of the last moment (up to a second) in which a kernel ran; None: unknown."""
+    def read(self) -> Reading:
+        """Utilisation is of the last moment, up to a second."""
+        return Reading(self._percent(), self._slowed())
+
+    def _percent(self) -> float | None:
         if not self._handles:
             return None
         try:
@@ -28,6 +53,18 @@ class Gpus:
         except self._library.NVMLError:
             return None
         return float(sum(rates) / len(rates))
+
+    def _slowed(self) -> str:
+        try:
+            masks = [self._library.nvmlDeviceGetCurrentClocksEventReasons(handle) for handle in self._handles]
+        except self._library.NVMLError:
+            return ""
+        told = [
+            words
+            for name, words in SLOWDOWNS.items()
+            if any(mask & getattr(self._library, f"nvmlClocksEventReason{name}") for mask in masks)
+        ]
+        return ", ".join(told)
 
 
 @contextlib.asynccontextmanager

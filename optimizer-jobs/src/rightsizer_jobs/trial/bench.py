@@ -4,9 +4,10 @@ Made by ``run``; steps use it and decide nothing here.
 """
 
 import asyncio
+import contextlib
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from rightsizer_jobs.loadgen.sequence import Sequence, sequence
 from rightsizer_jobs.loadgen.trace_files import read_trace
 from rightsizer_jobs.quality.questions import Questions
 from rightsizer_jobs.trial.findings import Findings, Stop
+from rightsizer_jobs.trial.use import Moment, Observed
 from rightsizer_jobs.wire.session import Session
 
 LOG = logging.getLogger(__name__)
@@ -124,21 +126,29 @@ class Bench:
             if start is not None and known is not None and start != known:
                 raise Stop("EngineFailed", f"the engine restarted during {during}: its process start time changed")
 
-    async def sampled(self, samples: list[Seen]) -> None:
-        """Read every engine's own metrics once a second until cancelled."""
+    @contextlib.asynccontextmanager
+    async def observed(self) -> AsyncIterator[Observed]:
+        """Read every engine's own metrics and its GPUs once a second, beside what is done inside."""
+        seen = Observed()
+        tasks = [asyncio.create_task(self._sample(seen.engines)), asyncio.create_task(self._read(seen.gpus))]
+        try:
+            yield seen
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _sample(self, samples: list[Seen]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             for number, engine in enumerate(self.engines):
                 samples.append(Seen(number, round(loop.time(), 3), await engine.sample()))
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    async def watched(self, seen: list[tuple[float, float]]) -> None:
-        """Read the GPUs' utilisation once a second until cancelled: (second of the loop's clock, percent)."""
+    async def _read(self, readings: list[Moment]) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            percent = await asyncio.to_thread(self.gpus.percent)
-            if percent is not None:
-                seen.append((loop.time(), percent))
+            reading = await asyncio.to_thread(self.gpus.read)
+            readings.append(Moment(loop.time(), reading))
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def keep(self, step: str, records: Iterable[Record], samples: Iterable[Seen] = ()) -> None:

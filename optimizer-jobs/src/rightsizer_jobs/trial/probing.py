@@ -3,22 +3,21 @@
 Called by ``run`` for probes, certification and verification.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
 from rightsizer_jobs.contract import EngineUse, Probe, Slo
-from rightsizer_jobs.engines.beside import Seen, queued, told
+from rightsizer_jobs.engines.beside import queued, told
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, scaled
 from rightsizer_jobs.loadgen.health import Watchman, believe
-from rightsizer_jobs.loadgen.load import Live, Run, Watch, engine_gone
+from rightsizer_jobs.loadgen.load import Live, Watch, engine_gone
 from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
 from rightsizer_jobs.loadgen.order import Open
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
 from rightsizer_jobs.trial.search import probe_seed
-from rightsizer_jobs.trial.use import inside, on_the_calendar, use_of
+from rightsizer_jobs.trial.use import on_the_calendar, use_of
 
 LOG = logging.getLogger(__name__)
 
@@ -91,18 +90,19 @@ async def held(
     longest_s = assignment.deadlines.answer_s(bench.requests.longest_output)
     instants = scaled(bench.requests.gaps(seed, first), rate_rps, ramp_s + measured_s + longest_s)
     bursts = instants if assignment.workload.arrivals in ("Gamma", "Trace") else ()
-    samples: list[Seen] = []
     limit = queue_limit(rate_rps, assignment.slo, idle, bursts)
-    watch = overload_watch(rate_rps, limit, lambda: queued(samples))
     chunks = rate_rps * bench.requests.mean_output_tokens / bench.tokens_a_chunk
     load = Open(instants, ramp_s, measured_s)
-    gpu: list[tuple[float, float]] = []
-    run, watchman = await _run(bench, load, first, chunks, watch, samples, gpu)
-    await bench.keep(name, run.records, samples)
+    async with bench.observed() as seen, Watchman() as watchman:
+        watch = overload_watch(rate_rps, limit, lambda: queued(seen.engines))
+        run = await bench.load(load, watch, chunks, first=first)
+    bench.findings.client = watchman.health(run)
+    await bench.keep(name, run.records, seen.engines)
     if gone := engine_gone(run.live):
         await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
         raise Stop("EngineFailed", f"{name} at {rate_rps:.3g} requests/s: {gone}")
-    if void := believe(run, watchman, assignment.slo):
+    counted = seen.within(run.window)
+    if void := believe(run, watchman, assignment.slo) or counted.slowed():
         raise Stop("Void", f"{name} at {rate_rps:.3g} requests/s: {void}")
     summary = summarise(
         run.records,
@@ -115,36 +115,15 @@ async def held(
     )
     use = use_of(
         rate_rps,
-        [one.sample for one in samples if inside(run.window, one.at)],
-        [percent for at, percent in gpu if inside(run.window, at)],
+        [one.sample for one in counted.engines],
+        counted.gpu_percent(),
         bench.gpus.unseen,
         on_the_calendar(run.window),
     )
-    counted = [record for record in run.records if run.window.counts(record)]
-    joint, chunk = joint_share(counted, assignment.slo), tokens_per_chunk(counted)
+    records = [record for record in run.records if run.window.counts(record)]
+    joint, chunk = joint_share(records, assignment.slo), tokens_per_chunk(records)
     bench.findings.tokens_per_chunk = chunk
     LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
-    LOG.info("%s engines: %s", name, told(samples))
+    LOG.info("%s engines: %s", name, told(seen.engines))
     await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
     return summary, use
-
-
-async def _run(
-    bench: Bench,
-    load: Open,
-    first: int,
-    chunks_per_s: float,
-    watch: Watch,
-    samples: list[Seen],
-    gpu: list[tuple[float, float]],
-) -> tuple[Run, Watchman]:
-    sampling = asyncio.create_task(bench.sampled(samples))
-    watching = asyncio.create_task(bench.watched(gpu))
-    try:
-        async with Watchman() as watchman:
-            run = await bench.load(load, watch, chunks_per_s, first=first)
-    finally:
-        sampling.cancel()
-        watching.cancel()
-    bench.findings.client = watchman.health(run)
-    return run, watchman

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from rightsizer_jobs.contract import Metric, Saturation, Slo
-from rightsizer_jobs.engines.beside import Seen, told, usually_waiting
+from rightsizer_jobs.engines.beside import told, usually_waiting
 from rightsizer_jobs.engines.engine import Engine
 from rightsizer_jobs.loadgen.load import Run, Send, engine_gone
 from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
@@ -24,7 +24,6 @@ from rightsizer_jobs.trial import search
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
 from rightsizer_jobs.trial.saturation import saturation
-from rightsizer_jobs.trial.use import inside
 
 LOG = logging.getLogger(__name__)
 POLL_S = 0.5
@@ -224,13 +223,12 @@ def pace_ms(records: Sequence[Record]) -> float:
 
 async def saturate(bench: Bench, wanted: search.Saturate) -> Saturation:
     """Closed loop: how fast the engine gives out its tokens with so many requests in flight."""
-    samples: list[Seen] = []
-    sampling = asyncio.create_task(bench.sampled(samples))
-    try:
+    async with bench.observed() as seen:
         run = await _closed(bench, wanted.concurrency, wanted.seconds, "saturation")
-    finally:
-        sampling.cancel()
-    await bench.keep("saturation", run.records, samples)
+    await bench.keep("saturation", run.records, seen.engines)
+    counted = seen.within(run.window)
+    if slowed := counted.slowed():
+        raise Stop("Void", f"saturation: {slowed}")
     if output_rate(run.records, run.window) == 0:
         raise Stop("EngineHung", f"no token in {run.window.seconds:.0f} s of saturation")
     bench.findings.saturation = found = saturation(
@@ -238,11 +236,11 @@ async def saturate(bench: Bench, wanted: search.Saturate) -> Saturation:
         run.window,
         concurrency=wanted.concurrency,
         mean_output_tokens=bench.requests.mean_output_tokens,
-        waiting=usually_waiting([one for one in samples if inside(run.window, one.at)]),
+        waiting=usually_waiting(counted.engines),
         slo=bench.assignment.slo,
         before=bench.findings.saturation,
     )
-    LOG.info("saturation %s; engines: %s", found, told(samples))
+    LOG.info("saturation %s; engines: %s", found, told(seen.engines))
     return found
 
 

@@ -1,13 +1,56 @@
-"""How busy the engines and their GPUs were over one probe: means over its counted window. Called by ``probing``."""
+"""How busy the engines and their GPUs were over one run, from what was read beside it: means over its counted window.
+Called by ``probing`` and ``steps``.
+"""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from rightsizer_jobs.contract import EngineUse
+from rightsizer_jobs.engines.beside import Seen
 from rightsizer_jobs.engines.engine import Sample
+from rightsizer_jobs.engines.nvml import Reading
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS
 from rightsizer_jobs.loadgen.metrics import Window, rounded
+
+SLOWED_SHARE = 0.05
+"""Of the readings of a run: a GPU that is slowed down for longer is not the one that was to be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """``at``: second of the event loop's clock."""
+
+    at: float
+    gpus: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was read beside a run, once a second."""
+
+    engines: list[Seen] = field(default_factory=list)
+    gpus: list[Moment] = field(default_factory=list)
+
+    def within(self, window: Window) -> "Observed":
+        """What falls into the window."""
+        return Observed(
+            [one for one in self.engines if inside(window, one.at)],
+            [one for one in self.gpus if inside(window, one.at)],
+        )
+
+    def slowed(self) -> str:
+        """Why the run is void for its GPUs' sake; empty: it is not, or they do not tell."""
+        found = [one.gpus.slowed for one in self.gpus if one.gpus.slowed]
+        if len(found) <= SLOWED_SHARE * len(self.gpus):
+            return ""
+        reason, _ = Counter(found).most_common(1)[0]
+        return f"the engine's GPUs were slowed down ({reason}) in {len(found)} of {len(self.gpus)} readings"
+
+    def gpu_percent(self) -> list[float]:
+        return [one.gpus.percent for one in self.gpus if one.gpus.percent is not None]
 
 
 def inside(window: Window, at_s: float) -> bool:
