@@ -283,16 +283,16 @@ def saturated(rate, *, ceiling=True):
 ABOUT_6 = (probe(6, 0.001, requests=50_000), probe(6.1, 0.02, requests=50_000))
 
 
-def test_a_capacity_is_never_above_what_a_closed_loop_reached_and_never_more_certain_than_that():
+def test_a_capacity_is_never_above_what_a_closed_loop_reached_nor_surer_than_the_largest_rate_that_is_probed():
     found = within_saturation(fit(*ABOUT_6), saturated(5.0), target_error=0.12)
-    assert (found.rate_rps, found.lower_rps) == (5.0, pytest.approx(5.0 * math.exp(-0.03)))
+    assert (found.rate_rps, found.lower_rps) == (5.0, pytest.approx(0.98 * 5.0 * math.exp(-0.03)))
     finely = within_saturation(fit(*ABOUT_6), saturated(5.0), target_error=0.01)
-    assert (finely.rate_rps, finely.lower_rps) == (5.0, pytest.approx(5.0 * math.exp(-0.01)))
+    assert (finely.rate_rps, finely.lower_rps) == (5.0, pytest.approx(0.98 * 5.0 * math.exp(-0.01)))
 
 
 def test_saturation_changes_no_lower_bound_below_it_and_no_capacity_below_it():
-    found = fit(*ABOUT_6)
-    assert within_saturation(found, saturated(0.99 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
+    found = fit(probe(6, 0.001, requests=5_000), probe(6.1, 0.02, requests=5_000))
+    assert within_saturation(found, saturated(0.995 * found.rate_rps), target_error=0.0).lower_rps == found.lower_rps
     assert within_saturation(found, saturated(10.0), target_error=0.03) == found
 
 

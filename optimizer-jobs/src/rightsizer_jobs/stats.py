@@ -48,6 +48,9 @@ queues near saturation take longer to fill, and long ones are rare. What balance
 
 SATURATION_ERROR = 0.03
 """Relative standard deviation that a saturation rate is taken to have."""
+
+PROBED_SHARE = 0.98
+"""Of the saturation rate: no larger rate is probed, so that nothing is known of what lies between."""
 ERROR_CALIBRATION = 0.8
 BALANCED_CALIBRATION = 0.7
 """What errors are multiplied by, so that those stated are those found in simulation; the second where all probes are
@@ -203,10 +206,10 @@ def fit_capacity(probes: Sequence[Probe], slo: Slo, *, block_s: float) -> Capaci
 
 
 def most_certain(saturation_rps: float, target_error: float) -> float:
-    """The largest lower bound that a search can come to, requests a second: the saturation rate less its own error, or
-    less the wanted one, where that is smaller.
+    """The largest lower bound that a search can come to, requests a second: the largest rate that is probed less the
+    error of the saturation rate, or less the wanted one, where that is smaller.
     """
-    return saturation_rps * math.exp(-min(SATURATION_ERROR, target_error))
+    return PROBED_SHARE * saturation_rps * math.exp(-min(SATURATION_ERROR, target_error))
 
 
 def within_saturation(capacity: Capacity, saturation: Saturation, target_error: float) -> Capacity:

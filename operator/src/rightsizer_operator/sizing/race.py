@@ -21,9 +21,9 @@ ASSUMED_ERROR = 0.20
 DROP_BELOW = 0.55
 """A candidate whose estimated cost-efficiency is below this share of the best estimate is not tried: two times in a
 hundred it is the better one, since both err."""
-DROP_BELOW_MEASURED = 0.7
+DROP_BELOW_MEASURED = 0.75
 """The same where the best has been measured and only the candidate's estimate errs: such a candidate is the better one
-4 times in 100, and one search in 100 ends with a choice that is more than 2 % dearer for it (docs/search.md)."""
+7 times in 100, and one search in 60 ends with a choice that is more than 2 % dearer for it (docs/search.md)."""
 
 
 @dataclass(frozen=True, slots=True)

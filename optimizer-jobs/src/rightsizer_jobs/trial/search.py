@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rightsizer_jobs.contract import Capacity, Measurement, Probe, Saturation, Slo, TrialOutcome
-from rightsizer_jobs.stats import fit_capacity, holds, informative, most_certain, within_saturation
+from rightsizer_jobs.stats import PROBED_SHARE, fit_capacity, holds, informative, most_certain, within_saturation
 
 FIRST_SHARE = 0.72
-MOST_SHARE = 0.98
 STEP_DOWN = 0.6
 STEP_UP = 1.35
 COARSE_ERROR = 0.25
@@ -164,7 +163,7 @@ def _wider(now: Situation) -> Saturate | None:
 
 def _limited(now: Situation, capacity: Capacity) -> bool:
     """Whether the saturation rate bounds what comes next: the rate that would be probed, or the result."""
-    return _towards(now, capacity) > MOST_SHARE * now.saturation_rps or capacity.rate_rps > now.saturation_rps
+    return _towards(now, capacity) > PROBED_SHARE * now.saturation_rps or capacity.rate_rps > now.saturation_rps
 
 
 def _beaten_at_saturation(now: Situation) -> Done | None:
@@ -224,7 +223,7 @@ def _up_to_saturation(now: Situation) -> str:
 
 def _at_saturation(now: Situation, capacity: Capacity) -> bool:
     """Whether every limit held at nearly the saturation rate, so that no larger one needs a look, only a longer one."""
-    return capacity.bound == "AtLeast" and capacity.rate_rps >= 0.97 * MOST_SHARE * now.saturation_rps
+    return capacity.bound == "AtLeast" and capacity.rate_rps >= 0.97 * PROBED_SHARE * now.saturation_rps
 
 
 def _conclude(now: Situation, fitted: Capacity, why: str) -> Done:
@@ -266,7 +265,7 @@ def _figure(milliseconds: float) -> str:
 
 def _next_rate(now: Situation, capacity: Capacity) -> float:
     """Towards the estimate, below saturation."""
-    return _between(now, min(_towards(now, capacity), MOST_SHARE * now.saturation_rps))
+    return _between(now, min(_towards(now, capacity), PROBED_SHARE * now.saturation_rps))
 
 
 def _towards(now: Situation, capacity: Capacity) -> float:
@@ -296,7 +295,7 @@ def _between(now: Situation, wanted: float) -> float:
     if wanted >= 0.99 * too_high:
         return math.sqrt(max(held, STEP_DOWN * too_high) * too_high)
     if wanted <= held:
-        return min(math.sqrt(held * min(failed, default=STEP_UP * held)), MOST_SHARE * now.saturation_rps)
+        return min(math.sqrt(held * min(failed, default=STEP_UP * held)), PROBED_SHARE * now.saturation_rps)
     return wanted
 
 
