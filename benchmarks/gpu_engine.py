@@ -39,6 +39,7 @@ from rightsizer_jobs.trial.run import run
 from rightsizer_jobs.wire.session import Session
 from rightsizer_jobs.workload import Workload
 from rightsizer_operator.sizing.estimate import model_facts, ranking, rows, tables
+from rightsizer_operator.sizing.estimate.failures import NotEstimable
 from rightsizer_operator.sizing.estimate.questions import Choice, Question, Serving
 
 Result = TypeVar("Result")
@@ -204,10 +205,10 @@ def against_estimates(bed: Bed, found: Sequence[Loop]) -> Iterator[str]:
 
 
 def question(bed: Bed) -> tuple[Question, Choice]:
-    """The capacity, as it is asked of the estimator; raises SystemExit for a GPU that it does not know."""
+    """The capacity, as it is asked of the estimator; raises NotEstimable."""
     gpu = tables.gpu(bed.gpu)
     if gpu is None:
-        raise SystemExit(f"--gpu: {bed.gpu} is not in the estimator's table of GPUs")
+        raise NotEstimable("--gpu", f"{bed.gpu} is not in the table of GPUs", "Name one of docs/estimator.md.")
     asked = Question(
         model=model_facts.from_config(json.loads((bed.model / "config.json").read_text()), bed.name), gpu=gpu,
         serving=Serving(), percentile=bed.slo.percentile,
@@ -264,10 +265,20 @@ def _trial(bed: Bed, engine: Started, name: str, hold_rps: float | None = None) 
     return report
 
 
+def missing(given: argparse.Namespace) -> str:
+    """What the call lacks, with the remedy; empty: nothing."""
+    absent = [f"--{name}" for name in ("vllm", "model", "out") if getattr(given, name) is None]
+    if absent:
+        return f"cannot be run here: {', '.join(absent)} must be given, and an NVIDIA GPU is needed"
+    if not (given.model / "config.json").is_file():
+        return f"--model: {given.model} has no config.json"
+    return ""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vllm", type=Path, required=True, metavar="PYTHON", help="the Python that has vLLM for CUDA")
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="with config.json and tokenizer")
+    parser.add_argument("--vllm", type=Path, metavar="PYTHON", help="the Python that has vLLM for CUDA")
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="with config.json and tokenizer")
     parser.add_argument("--name", help="of the model; default: the folder's")
     parser.add_argument("--gpu", default="NVIDIA-H100-80GB-HBM3", help="product, as node labels name it")
     parser.add_argument("--precision", choices=("", "fp8"), default="", help="what the flags make of the weights")
@@ -280,8 +291,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120, help="of a closed loop at most (default %(default)s)")
     parser.add_argument("--probe", type=float, default=20, help="seconds of a probe (default %(default)s)")
     parser.add_argument("--certify", type=float, default=0, help="seconds to hold the lower bound; 0: not at all")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="rows, reports, records and logs")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for rows, reports, records and logs")
     given = parser.parse_args()
+    if problem := missing(given):
+        print(problem, file=sys.stderr)
+        return 1
     given.out.mkdir(parents=True, exist_ok=True)
     told = subprocess.run(
         [given.vllm, "-c", "import importlib.metadata as m; print(m.version('vllm'))"], capture_output=True, text=True
@@ -299,7 +313,11 @@ def main() -> int:
         output_tokens=given.output, slo=Slo(ttft_ms=given.ttft, tpot_ms=given.tpot), measurement=measurement,
         out=given.out,
     )  # fmt: skip
-    question(bed)
+    try:
+        question(bed)
+    except NotEstimable as problem:
+        print(f"{problem}. {problem.remedy}", file=sys.stderr)
+        return 1
     print(heading(), f"vLLM {told.stdout.strip()}, {given.gpu}", sep="", flush=True)
     try:
         measured(
