@@ -270,9 +270,18 @@ def missing(given: argparse.Namespace) -> str:
     absent = [f"--{name}" for name in ("vllm", "model", "out") if getattr(given, name) is None]
     if absent:
         return f"cannot be run here: {', '.join(absent)} must be given, and an NVIDIA GPU is needed"
+    if not given.vllm.is_file():
+        return f"--vllm: there is no {given.vllm}"
     if not (given.model / "config.json").is_file():
         return f"--model: {given.model} has no config.json"
     return ""
+
+
+def whole_numbers(text: str) -> list[int]:
+    found = [int(one) for one in text.split(",") if one.strip().isdigit()]
+    if len(found) < len(text.split(",")) or min(found) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, as 1,16,64")
+    return found
 
 
 def main() -> int:
@@ -287,7 +296,9 @@ def main() -> int:
     parser.add_argument("--output", type=int, default=128, help="tokens of an answer (default %(default)s)")
     parser.add_argument("--ttft", type=float, default=500, help="limit, ms at p95 (default %(default)s)")
     parser.add_argument("--tpot", type=float, default=40, help="limit, ms at p95 (default %(default)s)")
-    parser.add_argument("--in-flight", default="1,8,32,64,128", help="closed loops (default %(default)s)")
+    parser.add_argument(
+        "--in-flight", type=whole_numbers, default="1,8,32,64,128", help="closed loops (default %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=120, help="of a closed loop at most (default %(default)s)")
     parser.add_argument("--probe", type=float, default=20, help="seconds of a probe (default %(default)s)")
     parser.add_argument("--certify", type=float, default=0, help="seconds to hold the lower bound; 0: not at all")
@@ -315,14 +326,12 @@ def main() -> int:
     )  # fmt: skip
     try:
         question(bed)
-    except NotEstimable as problem:
-        print(f"{problem}. {problem.remedy}", file=sys.stderr)
+    except NotEstimable as error:
+        print(f"{error}. {error.remedy}", file=sys.stderr)
         return 1
     print(heading(), f"vLLM {told.stdout.strip()}, {given.gpu}", sep="", flush=True)
     try:
-        measured(
-            bed, [int(one) for one in given.in_flight.split(",")], given.seconds, told.stdout.strip(), given.certify > 0
-        )
+        measured(bed, given.in_flight, given.seconds, told.stdout.strip(), given.certify > 0)
     except Stop as stop:
         print(f"{stop.outcome}: {stop.reason}; the engine's log is in {given.out}", file=sys.stderr)
         return 1

@@ -65,12 +65,21 @@ def test_a_gpu_that_the_estimator_does_not_know_is_named(bed: Bed) -> None:
         gpu_engine.question(a_bed(bed.model, gpu="ACME-9000"))
 
 
+@pytest.mark.parametrize("text", ["", "1,,2", "0,1", "-1", "1.5", "many"])
+def test_only_whole_numbers_can_be_in_flight(text: str) -> None:
+    assert gpu_engine.whole_numbers("1,16") == [1, 16]
+    with pytest.raises(argparse.ArgumentTypeError, match="no list of whole numbers"):
+        gpu_engine.whole_numbers(text)
+
+
 def test_what_a_call_lacks_is_said_before_anything_is_started(tmp_path: Path) -> None:
     def lacking(**given: Path | None) -> str:
         return gpu_engine.missing(argparse.Namespace(**{"vllm": None, "model": None, "out": None, **given}))
 
     assert lacking() == "cannot be run here: --vllm, --model, --out must be given, and an NVIDIA GPU is needed"
-    given = {"vllm": tmp_path, "model": tmp_path, "out": tmp_path}
+    given = {"vllm": tmp_path / "python", "model": tmp_path, "out": tmp_path}
+    assert lacking(**given) == f"--vllm: there is no {tmp_path / 'python'}"
+    (tmp_path / "python").touch()
     assert lacking(**given) == f"--model: {tmp_path} has no config.json"
     (tmp_path / "config.json").write_text("{}")
     assert lacking(**given) == ""
