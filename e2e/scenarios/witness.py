@@ -18,7 +18,11 @@ from e2e.stage import objects
 from rightsizer_operator.manifests import labels
 
 LOOK_EVERY_S = 1.0
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
+"""For an answer. Far below the longest silence that the tests allow: a request that nobody answers is no silence of the
+service.
+"""
+JOIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Witness:
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(PATIENCE_S)
+                thread.join(JOIN_S)
 
     def named(self, job: str) -> list[Object]:
         """Every Job that ever had this name."""

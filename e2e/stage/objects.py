@@ -22,6 +22,8 @@ SLOT_CORES = "1"
 INPUT_TOKENS = 64
 OUTPUT_TOKENS = 24
 ENGINE_PORT = 8000
+DRAIN_S = 10
+"""A pod that is to end serves on for so long, until every node has heard that it is not to be sent requests."""
 MODELS = "/models"
 """Where containers find the model volume."""
 MAX_DROP_POINTS = "2.5"
@@ -128,6 +130,7 @@ def engine_container(image: str) -> Object:
         ],
         "ports": [{"name": "http", "containerPort": ENGINE_PORT}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 3, "timeoutSeconds": 3},
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
         "resources": {
             "requests": {"cpu": "150m", "memory": "2Gi", SLOT: "1"},
             "limits": {"cpu": SLOT_CORES, "memory": "6Gi", SLOT: "1"},
@@ -148,7 +151,7 @@ def target(image: str, replicas: int = REPLICAS) -> list[Object]:
     pod = {
         "automountServiceAccountToken": False,
         "securityContext": POD_SECURITY,
-        "terminationGracePeriodSeconds": 10,
+        "terminationGracePeriodSeconds": DRAIN_S + 10,
         "containers": [engine_container(image)],
         "volumes": [
             {"name": "engine", "persistentVolumeClaim": {"claimName": "engine", "readOnly": True}},

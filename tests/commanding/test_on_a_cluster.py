@@ -87,7 +87,7 @@ def test_doctor_names_what_this_cluster_lacks(rightsizer: Run) -> None:
         "kubernetes", "definitions", "your rights", "target support-chat", "images",
     }  # fmt: skip
     assert {check for check, state in states.items() if state == "Missing"} == {
-        "operator", "claim models", "nodes with nvidia.com/gpu",
+        "operator", "claim models", "nodes with nvidia.com/gpu", "draining support-chat",
     }  # fmt: skip
     assert states["price"] == "Unknown"
 

@@ -149,6 +149,22 @@ def target(found: Object | None, name: str, container: str) -> Finding:
     return _finding(check, good, f"containers: {', '.join(names)}", "Set spec.targetRef.container to one of them.")
 
 
+def draining(found: Object, name: str, container: str) -> Finding:
+    """A hook that lets a pod serve on while it leaves its Service. Until every node has heard of that, requests still
+    reach it: refused once the engine has ended, unanswered once its address is gone.
+    """
+    containers = pick(found, "spec", "template", "spec", "containers", default=[])
+    engine = next((c for c in containers if len(containers) == 1 or pick(c, "name") == container), {})
+    hook = pick(engine, "lifecycle", "preStop", default={})
+    lost = "no preStop hook: requests may be lost whenever a pod is replaced, by a rewrite or by anybody"
+    detail = f"preStop: {', '.join(hook)}" if hook else lost
+    remedy = (
+        "Let pods serve on while they leave the Service: lifecycle.preStop.sleep.seconds: 10 in the engine's "
+        "container, and a terminationGracePeriodSeconds above it."
+    )
+    return _finding(f"draining {name}", bool(hook), detail, remedy)
+
+
 def price(config: str | None, spec: Object) -> Finding:
     """A price of an accelerator hour, from the spec or the operator's list; without one, cost is left out."""
     if pick(spec, "cost", "gpuHourly"):

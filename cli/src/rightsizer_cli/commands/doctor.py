@@ -99,13 +99,14 @@ def _resource(access: Kubectl, infdep: Object | None, name: str | None) -> list[
         return [*found, checks.accelerators(nodes, "nvidia.com/gpu"), checks.price(config, {})] if not name else found
     spec = pick(infdep, "spec", default={})
     claim, target = pick(spec, "modelCache", "claimName"), pick(spec, "targetRef", "name")
+    container = pick(spec, "targetRef", "container")
     inside = Kubectl(
         namespace=pick(infdep, "metadata", "namespace"), context=access.context, kubeconfig=access.kubeconfig
     )
+    deployment = _optional(lambda: inside.read("deployments.apps", target))
     return [
-        checks.target(
-            _optional(lambda: inside.read("deployments.apps", target)), target, pick(spec, "targetRef", "container")
-        ),
+        checks.target(deployment, target, container),
+        *([checks.draining(deployment, target, container)] if deployment else []),
         checks.claim(
             _optional(lambda: inside.read("persistentvolumeclaims", claim)), claim, len(nodes) if nodes else None
         ),
