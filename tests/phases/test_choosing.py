@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rightsizer_jobs.contract import CompressAssignment, TrialAssignment
+from rightsizer_jobs.trial import search
 from rightsizer_operator.phases import observe
 from tests.phases.builders import SLOT, a_node, a_report, a_spec, a_target, some_settings
 from tests.phases.village import Village, a_job_pod, capacities
@@ -116,6 +117,23 @@ def test_long_answers_are_given_the_time_that_their_limits_allow() -> None:
     assert deadlines.answer_s(8192) == pytest.approx(120 + 2 * (0.8 + 8192 * 0.05))
     steps = assignment.measurement.budget_s + assignment.measurement.hold_s
     assert deadlines.total_s > deadlines.answer_s(8192) + deadlines.ready_s + steps
+
+
+@pytest.mark.parametrize("tokens", [256, 2_000, 8_000, 32_000])
+def test_the_deadline_leaves_room_for_every_step_whose_length_follows_from_an_answers(tokens: int) -> None:
+    village = Village(a_spec(slo={"ttftMs": 2000, "itlMs": 50}, workload={"static": {"outputTokens": tokens}}))
+    for _ in range(3):
+        village.tick()
+    (job,) = village.jobs.values()
+    assignment = observe.assignment_of(job)
+    assert isinstance(assignment, TrialAssignment)
+    deadlines, measurement = assignment.deadlines, assignment.measurement
+    answer = 2.0 + 0.05 * tokens
+    singles = (1 + measurement.sanity_requests) * answer
+    warm = 2 * search.warm_up_seconds(measurement, answer)
+    saturation = search.saturation_seconds(measurement, answer)
+    probe = search.ramp_seconds(measurement, measurement.probe_s, answer) + measurement.probe_s + answer
+    assert deadlines.ready_s + singles + warm + saturation + probe < deadlines.total_s
 
 
 # --- certification ---

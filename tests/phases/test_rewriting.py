@@ -6,7 +6,16 @@ from rightsizer_jobs.contract import TrialAssignment
 from rightsizer_operator.actions import ApplyTarget
 from rightsizer_operator.phases import advance
 from rightsizer_operator.sizing import verdicts
-from tests.phases.builders import DIGEST, Object, a_node, a_spec, a_target, some_settings
+from tests.phases.builders import (
+    DIGEST,
+    Object,
+    a_compress_report,
+    a_node,
+    a_report,
+    a_spec,
+    a_target,
+    some_settings,
+)
 from tests.phases.rewrites import (
     BASELINE_ARGS,
     PLAY,
@@ -81,6 +90,24 @@ def test_the_template_comes_first_at_the_old_replica_count_and_is_verified_befor
     assert village.status.current is not None
     assert (village.status.current.gpus, village.status.current.evidence) == (2, "Observed")
     assert replicas(village) == 2
+
+
+def test_what_replayed_engines_showed_is_never_told_as_seen_or_measured() -> None:
+    def script(assignment: Any) -> Any:
+        if not isinstance(assignment, TrialAssignment):
+            return a_compress_report(assignment)
+        rate = {"as-is": 2.5, "int8": 4.0, "int4": 3.0}.get(assignment.candidate, 1000.0)
+        return a_report(assignment, capacity=rate, replayed="recorded latencies")
+
+    before = Village(script=script)
+    before.settle()
+    assert before.condition("SLOMet")[0] == "True"
+    assert before.message("SLOMet").endswith("(replayed)")
+    village = approved(script=script)
+    assert village.condition("Applied") == ("True", "Applied")
+    assert village.message("SLOMet").startswith("replayed on the new pods")
+    assert village.status.current is not None
+    assert village.status.current.evidence == "Replayed"
 
 
 def test_both_verifications_put_the_full_demand_on_as_many_new_pods_as_are_planned() -> None:

@@ -154,7 +154,7 @@ def draining(found: Object, name: str, container: str) -> Finding:
     reach it: refused once the engine has ended, unanswered once its address is gone.
     """
     containers = pick(found, "spec", "template", "spec", "containers", default=[])
-    engine = next((c for c in containers if len(containers) == 1 or pick(c, "name") == container), {})
+    engine: Object = next((c for c in containers if len(containers) == 1 or pick(c, "name") == container), {})
     hook = pick(engine, "lifecycle", "preStop", default={})
     lost = "no preStop hook: requests may be lost whenever a pod is replaced, by a rewrite or by anybody"
     detail = f"preStop: {', '.join(hook)}" if hook else lost

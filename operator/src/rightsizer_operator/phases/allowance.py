@@ -30,7 +30,8 @@ def refusal(
         return f"the run holds {len(view.status.trials)} trials, as many as fit"
     spec, trials = view.accepted.spec.search, view.status.trials
     holding = budget.certification_s(trials, spec.measurement)
-    most = max(standing.gpus_per_replica, view.plans[0].standing.gpus_per_replica if view.plans else 0)
+    best = [plan.standing.gpus_per_replica for plan in view.plans[:1] if view.changes(plan)]
+    most = max([standing.gpus_per_replica, *best])
     kept = budget.Kept(trials=1, seconds=holding, gpu_seconds=holding * most) if reserve else budget.NOTHING_KEPT
     return budget.refusal(
         spec.budget,

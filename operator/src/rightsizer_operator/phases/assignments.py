@@ -34,6 +34,11 @@ QUESTIONS_S = 3600.0
 MARGIN_S = 300.0
 """For writing records and the report."""
 WARMUP_BLOCKS = 6
+STEP_ANSWERS = 28
+"""Answers, one after the other, that the steps of a trial may last where that is longer than their settings: 8 single
+requests, 2 in each warm-up block, 6 in the saturation run, 2 in a ramp."""
+MOST_ENDPOINTS = 64
+"""That one client measures together; of more new pods so many are verified, with their share of the demand."""
 BASELINE_ERROR = 0.05
 """The error at which a baseline's exploration stops, at least: only a candidate that wins is sized by its capacity, and
 that is nearly never the baseline."""
@@ -110,7 +115,7 @@ def verify(
     asked = _questions(run.spec.accepted, known_answers).model_copy(update={"max_questions": QUALITY_PROBE})
     return _trial(
         run, "Verify", subject, attempt,
-        endpoints=tuple(endpoints)[:64],
+        endpoints=tuple(endpoints),
         seed=fingerprint.seed(run.uid, "verify", subject, attempt),
         rates=Rates(hold=rate_rps),
         questions=asked if known_answers is not None else None,
@@ -276,8 +281,10 @@ def deadlines_of(
 ) -> Deadlines:
     """The client's own: the sum of what its steps may take. The last request may begin when all of that is over."""
     request_s, token_s = patience.allowed(slo)
-    answer = request_s + token_s * patience.longest_output(load.output_tokens)
-    steps = WARMUP_BLOCKS * measurement.warmup_block_s + max(measurement.budget_s, measurement.hold_s)
+    longest = patience.longest_output(load.output_tokens)
+    answer = request_s + token_s * longest
+    steps = STEP_ANSWERS * patience.within_limits_s(slo, longest)
+    steps += WARMUP_BLOCKS * measurement.warmup_block_s + max(measurement.budget_s, measurement.hold_s)
     steps += budget.demand_run_s(spec) + answer if watches else 0.0
     quality = QUESTIONS_S if asks else 0.0
     return Deadlines(

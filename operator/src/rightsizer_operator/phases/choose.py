@@ -14,7 +14,7 @@ from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Alternative, RunProposal
 from rightsizer_operator.sizing import figures, fingerprint, proof
 from rightsizer_operator.sizing.ranking import Plan
-from rightsizer_operator.sizing.verdicts import AS_IS, Standing
+from rightsizer_operator.sizing.verdicts import Standing
 
 
 def next_choice(view: View) -> Move:
@@ -22,7 +22,7 @@ def next_choice(view: View) -> Move:
     if not view.plans:
         return _nothing_feasible(view)
     best = view.plans[0]
-    if not changes(view, best):
+    if not view.changes(best):
         if left := [one for one in view.queue if view.to_explore(one)]:
             return _untried(view, f"{_stays(view, best)}, but", left)
         owned = view.run.spec.baseline.replicas_managed_by
@@ -37,16 +37,6 @@ def next_choice(view: View) -> Move:
         view, best.standing.gpus_per_replica, "Certifying", f"certifying {best.candidate_id}"
     )
     return waiting or _certify(view, best)
-
-
-def changes(view: View, plan: Plan) -> bool:
-    """Whether a plan differs from what serves. The baseline at its own size does not; nor does a size that a scaler
-    decides.
-    """
-    if plan.candidate_id != AS_IS:
-        return True
-    baseline = view.run.spec.baseline
-    return not baseline.replicas_managed_by and plan.replicas != baseline.replicas
 
 
 def proposal(view: View, plan: Plan) -> RunProposal:
@@ -111,7 +101,7 @@ def _best_certified(view: View, refused: str) -> Move:
     baseline = view.run.spec.baseline
     found = baseline.replicas * baseline.serving.accelerators
     for plan in view.plans:
-        if plan.standing.certified and changes(view, plan) and plan.gpus < found:
+        if plan.standing.certified and view.changes(plan) and plan.gpus < found:
             return Propose(plan)
     text = f"{view.plans[0].candidate_id} leads with {view.plans[0].gpus} accelerators but was not certified: {refused}"
     return Conclude(phase="Exhausted", reason=reasons.BUDGET_EXHAUSTED, message=text)

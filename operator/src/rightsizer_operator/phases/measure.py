@@ -100,10 +100,8 @@ def next_trial(view: View) -> Move | None:
     if problem is not None:
         return problem
     for standing in view.queue:
-        if not view.to_explore(standing):
-            continue
-        if allowance.refusal(view, standing):
-            return None
+        if not view.to_explore(standing) or allowance.refusal(view, standing):
+            continue  # a smaller one behind it may still fit what is left
         artefact = _missing_artefact(view, standing.candidate)
         if artefact is not None:
             return _compress(view, artefact)
@@ -193,7 +191,9 @@ def _record(world: World, run: OptimizationRun, job: Object) -> TrialRecord | No
 
 
 def _left_s(world: World, run: OptimizationRun, job: Object, pods: list[Object], resource: str) -> float:
-    """Seconds that the budget leaves a running trial; verifications are not part of the search."""
+    """Seconds that the budget leaves a running trial; verifications are not part of the search. A challenger leaves
+    room for the certification, without which nothing can be proposed.
+    """
     assignment = observe.assignment_of(job)
     if isinstance(assignment, TrialAssignment) and assignment.purpose == "Verify":
         return observe.UNLIMITED
@@ -202,9 +202,15 @@ def _left_s(world: World, run: OptimizationRun, job: Object, pods: list[Object],
     running = replace(used, gpu_seconds=used.gpu_seconds + observe.gpu_seconds(pods, resource, world.now))
     accelerators = sum(observe.accelerators_of(pod, resource) for pod in pods)
     started = observe.moment(run.created) or world.now
-    return budget.seconds_left(
+    left = budget.seconds_left(
         live.search.budget, running, accelerators, started=started, now=world.now, gpu_hourly=run.spec.gpu_hourly
     )
+    challenges = (
+        isinstance(assignment, TrialAssignment)
+        and assignment.purpose == "Explore"
+        and assignment.candidate not in (AS_IS, verdicts.ORIGINAL)
+    )
+    return left - budget.certification_s(run.status.trials, live.search.measurement) if challenges else left
 
 
 def _explore(view: View, standing: Standing, bar: float | None) -> Move | None:

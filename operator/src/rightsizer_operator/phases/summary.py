@@ -129,7 +129,8 @@ def slo_condition(view: View) -> Condition:
     """From the pods that serve where they were verified, else from the measured baseline at its size."""
     rollout = view.status.rollout
     if rollout is not None and rollout.step == "Applied" and rollout.verified == "Pass" and _live(view).applied:
-        return condition("SLOMet", "True", reasons.MET, f"observed on the new pods: {rollout.reason}")
+        seen = rollout.observed.evidence if rollout.observed is not None and rollout.observed.evidence else "Observed"
+        return condition("SLOMet", "True", reasons.MET, f"{seen.lower()} on the new pods: {rollout.reason}")
     standing, baseline = view.as_is, view.run.spec.baseline
     if standing.report is None or standing.outcome not in ("Succeeded", "MissedSLO"):
         return condition("SLOMet", "Unknown", reasons.NOT_MEASURED, "nothing has been measured yet")
@@ -139,7 +140,7 @@ def slo_condition(view: View) -> Condition:
     demand = view.basis.demand_rps
     text = (
         f"the baseline's {baseline.replicas} replicas carry {carried:.3g} requests/s within the limits, "
-        f"the demand is {demand:g} (measured)"
+        f"the demand is {demand:g} ({figures.evidence_of(standing.report).lower()})"
     )
     if carried >= demand:
         return condition("SLOMet", "True", reasons.MET, text)

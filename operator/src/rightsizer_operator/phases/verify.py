@@ -70,7 +70,7 @@ def observed(view: View, proposal: RunProposal, record: TrialRecord, replicas: i
             "latencies_at_rps": quantity(view.basis.demand_rps / _carrying(view, proposal)),
             "use": None,
             "use_at_demand": _use(report, record, view, proposal),
-            "evidence": "Observed",
+            "evidence": figures.evidence_of(report) if report.replayed else "Observed",
         }
     )
 
@@ -83,7 +83,7 @@ def _job(view: View, proposal: RunProposal, part: Part, attempt: int, hosts: lis
     standing = view.standing(proposal.candidate)
     engine = standing.candidate.engine if standing else view.run.spec.baseline.engine
     carrying = _carrying(view, proposal)
-    planned = hosts[:carrying]
+    planned = hosts[: min(carrying, assignments.MOST_ENDPOINTS)]
     endpoints = [assignments.endpoint(view.run, engine, host) for host in planned]
     assignment = assignments.verify(
         view.run,

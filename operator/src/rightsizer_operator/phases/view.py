@@ -55,6 +55,14 @@ class View:
     def started(self) -> datetime.datetime:
         return moment(self.run.created) or self.now
 
+    def changes(self, plan: Plan) -> bool:
+        """Whether a plan differs from what serves. The baseline at its own size does not; nor does a size that a scaler
+        decides.
+        """
+        baseline = self.run.spec.baseline
+        kept = bool(baseline.replicas_managed_by) or plan.replicas == baseline.replicas
+        return plan.candidate_id != AS_IS or not kept
+
     def standing(self, candidate: str) -> Standing | None:
         return next((one for one in self.standings if one.candidate.id == candidate), None)
 

@@ -108,11 +108,9 @@ def refusal(
         )
     if now >= deadline(budget, started):
         return f"spec.search.budget.deadlineMinutes: {budget.deadline_minutes} minutes are over"
-    if kept.seconds and now + datetime.timedelta(seconds=next_s + kept.seconds) > deadline(budget, started):
-        return (
-            f"spec.search.budget.deadlineMinutes: another trial and the certification do not fit the "
-            f"{budget.deadline_minutes} minutes any more"
-        )
+    if now + datetime.timedelta(seconds=next_s + kept.seconds) > deadline(budget, started):
+        what = "another trial and the certification do" if kept.seconds else "the next trial does"
+        return f"spec.search.budget.deadlineMinutes: {what} not fit the {budget.deadline_minutes} minutes any more"
     return ""
 
 

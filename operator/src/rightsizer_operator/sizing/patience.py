@@ -30,6 +30,14 @@ def allowed(slo: Slo) -> tuple[float, float]:
     return FLOOR_S + PATIENCE * (slo.ttft_ms or 0.0) / 1000, token_s
 
 
+def within_limits_s(slo: Slo, tokens: int) -> float:
+    """Seconds of an answer of so many tokens that only just meets the limits."""
+    if slo.e2e_ms is not None:
+        return slo.e2e_ms / 1000
+    gap_ms = slo.tpot_ms or slo.itl_ms
+    return (slo.ttft_ms or 0.0) / 1000 + tokens * (SLOWEST_TOKEN_S if gap_ms is None else gap_ms / 1000)
+
+
 def longest_output(outputs: Length | None) -> int:
     """Output tokens of the longest answer; ``outputs`` is None where a trace has them."""
     return TRACE_TOKENS if outputs is None else quantile_of(outputs, 1.0)
