@@ -72,9 +72,9 @@ def test_every_stretch_of_a_stratum_has_the_lengths_of_the_whole():
     assert found[:STRATUM] != found[STRATUM : 2 * STRATUM]
 
 
-def test_every_probe_begins_at_requests_of_its_own_but_a_trace_at_its_first():
+def test_every_probe_begins_at_requests_of_its_own():
     stated = sequence(Workload(input_tokens=LOGNORMAL, output_tokens=10), 1)
-    starts = [stated.start(number) for number in range(6)]
+    starts = [stated.start(number, 1, 10, 100) for number in range(6)]
     assert starts[0] == 0
     heads = [tuple(stated.ask(start + index).input_tokens for index in range(100)) for start in starts]
     assert len(set(heads)) == 6
@@ -102,6 +102,20 @@ def test_a_replayed_request_arrives_where_it_was_recorded(seed):
     for begin in range(7):
         for index, gap in enumerate(itertools.islice(found.gaps(1, begin), 7), begin):
             assert gap == pytest.approx(before[found.ask(index).input_tokens] * 3 / 10)
+
+
+@given(seed=some.integers(0, 2**31), skipped=some.floats(0, 60), counted=some.floats(50, 900))
+def test_a_run_of_a_trace_sends_the_rows_that_carry_its_rate(seed, skipped, counted):
+    """Of a day, at whose peak ten times as many requests come as in its night, a run replays a part with the mean."""
+    slow = [1 + 0.82 * math.sin(2 * math.pi * n / 2000) for n in range(2000)]
+    times = list(itertools.accumulate(slow))
+    trace = Trace(tuple(Row(at, number + 1, 1) for number, at in enumerate(times)), times[-1] + 1.0, "0" * 64)
+    found = sequence(TRACED, 1, trace)
+    first = found.start(1, seed, skipped, counted)
+    instants = list(itertools.accumulate(itertools.islice(found.gaps(1, first), 2000)))
+    carried = sum(skipped <= at < skipped + counted for at in instants)
+    assert carried == pytest.approx(counted, abs=0.02 * counted + 1)
+    assert first == found.start(1, seed, skipped, counted)
 
 
 def test_only_arrivals_of_chance_are_balanced():

@@ -193,13 +193,16 @@ def test_a_pod_that_stays_unscheduled_is_void_after_the_deadline_only() -> None:
     assert "Unschedulable: 0/1 nodes" in record.reason
 
 
-def test_an_image_that_cannot_be_pulled_fails_the_engine_but_not_within_bad_minutes() -> None:
-    waiting = container("engine", state={"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})
-    status = {"phase": "Pending", "containerStatuses": [], "initContainerStatuses": [waiting]}
+@pytest.mark.parametrize("name", ["engine", "trial"])
+def test_an_image_that_cannot_be_pulled_is_void_but_not_within_bad_minutes(name: str) -> None:
+    waiting = container(name, state={"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})
+    where = "initContainerStatuses" if name == "engine" else "containerStatuses"
+    status = {"phase": "Pending", "containerStatuses": [], "initContainerStatuses": [], where: [waiting]}
     assert recorded(status, minutes=2) is None
     record = recorded(status, minutes=6)
     assert record is not None
-    assert (record.outcome, "not found" in record.reason) == ("EngineFailed", True)
+    assert record.outcome == "Void"
+    assert f"container {name}: ImagePullBackOff: not found" in record.reason
 
 
 def failed_job(reason: str, message: str = "") -> TrialRecord | None:

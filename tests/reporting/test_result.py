@@ -159,6 +159,43 @@ def test_accuracy_of_the_baseline_and_of_the_winner_come_from_their_answers(resu
     assert {c.candidate: c.verdict for c in result.quality}["int4"] == "Fail"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "low", "high", "verdict"),
+    [
+        ("Succeeded", "0.90", "1.50", "Pass"),
+        ("Undecided", "0.90", "1.50", "Undecided"),
+        ("FailedQuality", "1.50", "3.00", "Fail"),
+        ("CannotBeat", "0.90", "1.50", "Undecided"),
+        ("CannotBeat", "0.90", "1.49", "Pass"),
+    ],
+)
+def test_a_certificate_has_the_operators_word_where_the_rounded_bound_touches_the_limit(
+    infdep: Object, run: Object, outcome: str, low: str, high: str, verdict: str
+) -> None:
+    entry = next(one for one in run["status"]["candidates"] if one["id"] == "int8")
+    entry["outcome"] = outcome
+    entry["quality"].update({"lowerPoints": low, "upperPoints": high})
+    assert {c.candidate: c.verdict for c in assembled(infdep, run).quality}["int8"] == verdict
+
+
+@pytest.mark.parametrize(("outcome", "attempts"), [("Void", 3), ("Pending", 1), ("Running", 1), ("Unsupported", 0)])
+def test_a_candidate_of_which_nothing_was_seen_has_no_evidence(
+    infdep: Object, run: Object, outcome: str, attempts: int
+) -> None:
+    entry = next(one for one in run["status"]["candidates"] if one["id"] == "int8w8a16")
+    entry.update({"outcome": outcome, "attempts": attempts, "verdict": "the pod was disrupted"})
+    assert {c.candidate: c.evidence for c in assembled(infdep, run).candidates}["int8w8a16"] == "None"
+
+
+def test_combinations_that_a_run_has_no_place_for_are_out_by_no_rule(infdep: Object, run: Object) -> None:
+    left = "40 further combinations were left out"
+    more = {"id": "more", "engine": "VLLM", "precision": "AsIs", "excluded": left}
+    run["spec"]["candidates"].append(more)
+    run["status"]["candidates"].append({"id": "more", "outcome": "Unsupported", "verdict": left})
+    found = {c.candidate: c.evidence for c in assembled(infdep, run).candidates}
+    assert (found["more"], found["trtllm-int8"]) == ("None", "Rule")
+
+
 def test_a_failed_engines_last_words_are_kept_and_nobody_elses(result: Result) -> None:
     tails = {c.candidate: c.log_tail for c in result.candidates if c.log_tail}
     assert set(tails) == {"int8w8a16"}

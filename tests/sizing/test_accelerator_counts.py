@@ -76,8 +76,32 @@ def test_a_dearer_or_equal_accelerator_needs_fewer() -> None:
     assert gpus.rate_to_beat(Requirement(6.0), 1, 3, price=2.0, incumbent_price=1.0) == 3.0
 
 
-@given(RATES)
-def test_written_rates_round_against_us(rate: float) -> None:
-    assert gpus.rounded_down(rate) <= rate * (1 + 1e-6)
+@given(RATES | st.floats(0.001, 1))
+def test_written_rates_round_against_us_and_by_less_than_a_thousandth(rate: float) -> None:
+    assert rate * 0.999 - 1e-9 <= gpus.rounded_down(rate) <= rate * (1 + 1e-6)
+    assert rate * (1 - 1e-6) <= gpus.bar(rate) <= rate * 1.001 + 1e-9
     assert gpus.rounded_up(rate) >= rate * (1 - 1e-6)
     assert math.isclose(gpus.rounded_up(rate), rate, abs_tol=0.0011)
+
+
+@pytest.mark.parametrize(
+    ("measured", "held", "written", "words"),
+    [
+        (2.7504, 2.75, "2.75", "2.750"),
+        (1.8339, 1.833, "1.833", "1.833"),
+        (0.5, 0.5, "0.5", "0.500"),
+        (0.84967, 0.8496, "0.8496", "0.8496"),
+        (0.00595, 0.00595, "0.00595", "0.00595"),
+        (0.0009, 0.0009, "0.0009", "0.0009"),
+        (0.00000123, 0.000001, "0.000001", "0.000001"),
+    ],
+)
+def test_a_slow_replica_keeps_four_digits_of_its_rate(measured: float, held: float, written: str, words: str) -> None:
+    assert gpus.rounded_down(measured) == held
+    assert (gpus.written(held), gpus.words(held)) == (written, words)
+
+
+@pytest.mark.parametrize(("lower", "demand"), [(0.00595, 0.0118), (0.0299, 0.1196), (0.0009, 0.0018)])
+def test_rounding_costs_a_slow_replica_no_accelerator(lower: float, demand: float) -> None:
+    required = Requirement(demand)
+    assert gpus.replicas_for(required, gpus.rounded_down(lower)) == gpus.replicas_for(required, lower)

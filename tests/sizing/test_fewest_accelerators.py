@@ -28,12 +28,15 @@ def a_case(dice: random.Random) -> tuple[list[Standing], Requirement, float | No
 def _standing(dice: random.Random, id_: str) -> Standing:
     serving = Serving(image="i", accelerators=dice.choice((1, 1, 2, 4, 8)))
     outcome = dice.choice(OUTCOMES)
+    rate = round(dice.uniform(0.05, 12), 3) if outcome == "Succeeded" else 0.0
+    lost = outcome == "Succeeded" and dice.random() < 0.1
     return Standing(
         candidate=Candidate(id=id_, engine="VLLM", precision="AsIs", serving=serving),
         outcome=outcome,  # type: ignore[arg-type]
-        rate_rps=round(dice.uniform(0.05, 12), 3) if outcome == "Succeeded" else 0.0,
+        rate_rps=rate,
         certified=outcome == "Succeeded",
-        lost="its certification missed" if outcome == "Succeeded" and dice.random() < 0.1 else "",
+        lost="its certification missed" if lost else "",
+        missed_rps=rate if lost else None,
         reason=outcome,
     )
 
@@ -96,13 +99,20 @@ def _is_honest(standing: Standing, entry: Alternative, required: Requirement) ->
     """Nothing that was not measured is called measured, and nothing that carries the demand is called ruled out."""
     if entry.needed_rps is None:  # spare replicas only
         assert entry.evidence == "Rule"
-    elif standing.outcome in ("Pending", "CannotBeat"):
+    elif standing.outcome in ("Pending", "CannotBeat") or (standing.lost and _below(standing, entry, required)):
         assert entry.evidence == "Open"
     elif standing.outcome == "Unsupported":
         assert entry.evidence == "Rule"
     else:
         assert entry.evidence == "Measured"
         assert not carries(standing, entry.replicas, required)
+
+
+def _below(standing: Standing, entry: Alternative, required: Requirement) -> bool:
+    """Whether the plan asks a replica for less than the lowest rate that was missed."""
+    assert standing.missed_rps is not None
+    needed = required.carried_rps / (entry.replicas - required.spare_replicas)
+    return needed < standing.missed_rps * (1 - 1e-9)
 
 
 def test_two_accelerators_times_three_lose_to_four_times_one_whatever_their_cost_or_slack() -> None:

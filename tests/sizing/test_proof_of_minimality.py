@@ -98,7 +98,8 @@ QUALITY = QualityVerdict(asked=900, lost=40, won=5, drop_points=3.9, lower_point
         ({"outcome": "Pending"}, "not measured", "Open"),
         ({"outcome": "Void", "reason": "void 3 times"}, "void 3 times", "Open"),
         ({"rate_rps": 4.0}, "was not certified", "Open"),
-        ({"rate_rps": 4.0, "lost": "certification missed the limits 4 times"}, "certification missed", "Measured"),
+        ({"rate_rps": 4.0, "lost": "certification missed", "missed_rps": 2.7}, "certification missed", "Measured"),
+        ({"outcome": "Unsupported", "reason": "volume full", "unseen": True}, "volume full", "Open"),
     ],
 )  # fmt: skip
 def test_each_outcome_rules_out_by_what_it_is(changes: dict[str, Any], says: str, evidence: str) -> None:

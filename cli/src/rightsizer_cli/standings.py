@@ -10,6 +10,9 @@ from rightsizer_operator.resource.base import number
 from rightsizer_operator.resource.run import Candidate, CandidateStatus
 from rightsizer_operator.sizing import proof, race, verdicts
 
+UNMEASURED = ("Void", "Pending", "Running", "Unsupported")
+"""Outcomes without evidence, whatever the attempts."""
+
 
 def ladder(run: Run) -> tuple[result.Rung, ...]:
     """As found first, then each measured lever; a candidate without any figure has no rung."""
@@ -73,7 +76,6 @@ def certificate(run: Run, candidate: Candidate) -> result.Certificate | None:
         return None
     rule = run.inputs.accepted.quality
     allowed = number(rule.max_drop_points)
-    verdict = "Pass" if drop.high <= allowed else "Fail" if drop.low > allowed else "Undecided"
     return result.Certificate(
         candidate=candidate.id,
         asked=quality.asked,
@@ -83,9 +85,19 @@ def certificate(run: Run, candidate: Candidate) -> result.Certificate | None:
         drop_points=drop,
         allowed_points=allowed,
         confidence_percent=rule.confidence_percent,
-        verdict=verdict,
+        verdict=_settled(entry.outcome, drop.high, allowed),
         question_set_sha256=quality.set_sha256,
     )
+
+
+def _settled(outcome: str, high: float, allowed: float) -> Literal["Pass", "Fail", "Undecided"]:
+    """The operator's word, which it settled before it rounded the bounds: it says every failure, and each one that
+    succeeded has passed. Where another outcome hides the word, no more than the rounded bound leaves certain.
+    """
+    if outcome == "FailedQuality":
+        return "Fail"
+    passed = outcome == "Succeeded" or (outcome != "Undecided" and high < allowed)
+    return "Pass" if passed else "Undecided"
 
 
 def candidate_result(run: Run, candidate: Candidate) -> result.CandidateResult:
@@ -101,17 +113,22 @@ def candidate_result(run: Run, candidate: Candidate) -> result.CandidateResult:
         outcome="Unsupported" if excluded else entry.outcome,
         verdict=entry.verdict or candidate.excluded,
         attempts=entry.attempts,
-        evidence=_evidence(entry, excluded),
+        evidence=_evidence(entry, candidate),
         log_tail=tails[-1] if tails and entry.outcome in ("EngineFailed", "EngineHung") else "",
     )
 
 
-def _evidence(entry: CandidateStatus, excluded: bool) -> Literal["Measured", "Estimated", "Rule", "None"]:
+def _evidence(entry: CandidateStatus, candidate: Candidate) -> Literal["Measured", "Estimated", "Rule", "None"]:
+    """A rule is one that the candidate carries: weights that could not be made, combinations left out and attempts
+    that were all void say nothing of it.
+    """
     if entry.verdict.startswith(race.NOT_TRIED):
         return "Estimated"
-    if excluded:
+    if candidate.excluded and candidate.id != verdicts.MORE:
         return "Rule"
-    return "Measured" if entry.attempts else "Estimated" if entry.estimate else "None"
+    if entry.attempts and entry.outcome not in UNMEASURED:
+        return "Measured"
+    return "Estimated" if entry.estimate else "None"
 
 
 def estimates(run: Run) -> tuple[result.EstimatedPlan, ...]:

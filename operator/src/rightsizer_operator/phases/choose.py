@@ -10,9 +10,8 @@ from rightsizer_operator.phases import allowance, assignments, measure
 from rightsizer_operator.phases.moves import Conclude, Move, Propose, Start
 from rightsizer_operator.phases.view import View
 from rightsizer_operator.resource import reasons
-from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Alternative, RunProposal
-from rightsizer_operator.sizing import figures, fingerprint, proof
+from rightsizer_operator.sizing import figures, fingerprint, gpus, proof
 from rightsizer_operator.sizing.ranking import Plan
 from rightsizer_operator.sizing.verdicts import Standing
 
@@ -49,17 +48,17 @@ def proposal(view: View, plan: Plan) -> RunProposal:
         replicas=plan.replicas,
         gpus=plan.gpus,
         serving=serving,
-        certified_rps=quantity(plan.standing.rate_rps),
+        certified_rps=gpus.written(plan.standing.rate_rps),
     )
 
 
-def proof_of(view: View, gpus: int) -> tuple[Alternative, ...]:
+def proof_of(view: View, accelerators: int) -> tuple[Alternative, ...]:
     """What rules out every plan with fewer accelerators."""
     return proof.proof(
         allowance.settled(view),
         proof.Claim(
             required=view.basis.required,
-            gpus=gpus,
+            gpus=accelerators,
             slo=view.basis.slo,
             per_replica=view.run.spec.baseline.serving.accelerators,
             allowed=_allowed(view),

@@ -21,15 +21,16 @@ from rightsizer_jobs.contract import (
     load_report,
 )
 from rightsizer_operator.manifests import jobs
-from rightsizer_operator.resource.base import count, quantity
+from rightsizer_operator.resource.base import count
 from rightsizer_operator.resource.conditions import rfc3339
 from rightsizer_operator.resource.run import TrialRecord
+from rightsizer_operator.sizing import gpus
 from rightsizer_operator.world import Object
 
 CLIENTS, ENGINE = ("trial", "compress"), "engine"
 BAD_IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 IMAGE_PATIENCE_S = 300
-"""How long an image may fail to be pulled before it counts: registries have bad minutes."""
+"""How long an image may fail to be pulled before the trial is given up: registries have bad minutes."""
 UNLIMITED = math.inf
 
 
@@ -97,7 +98,7 @@ def record_of(job: Object, pods: Sequence[Object], limits: Limits, now: datetime
         reason=finding.reason[:1024],
         report=finding.report,
         log_tail=finding.log_tail[-2048:],
-        rate_rps=quantity(rate) if rate else None,
+        rate_rps=gpus.written(rate) if rate else None,
         gpu_seconds=gpu_seconds(own, limits.accelerator_resource, now),
         started_at=rfc3339(started) if started else "",
         finished_at=rfc3339(now),
@@ -145,7 +146,7 @@ def condition(thing: Object, type_: str) -> Object | None:
 
 def _finding(job: Object, pods: Sequence[Object], limits: Limits, now: datetime.datetime) -> Finding | None:
     for pod in pods:
-        found = _disrupted(pod) or _wrong_product(pod, limits) or _engine(pod, now) or _client_image(pod, now)
+        found = _disrupted(pod) or _wrong_product(pod, limits) or _engine(pod) or _bad_image(pod, now)
         if found is not None:
             return found
     ended = next((pod for pod in reversed(pods) if _terminated(_client(pod)) is not None), None)
@@ -171,10 +172,8 @@ def _wrong_product(pod: Object, limits: Limits) -> Finding | None:
     return Finding("Void", f"ran on node {node} with {product}, not on {limits.accelerator_type}")
 
 
-def _engine(pod: Object, now: datetime.datetime) -> Finding | None:
-    """A crash of the engine, or an image that cannot be had. After the client has ended the sidecar is stopped: that
-    is no crash.
-    """
+def _engine(pod: Object) -> Finding | None:
+    """A crash of the engine. After the client has ended the sidecar is stopped: that is no crash."""
     status = _status(pod, ENGINE)
     if status is None:
         return None
@@ -183,9 +182,9 @@ def _engine(pod: Object, now: datetime.datetime) -> Finding | None:
         crash = _terminated(status)
     if crash is None and status.get("restartCount", 0) > 0:
         crash = {}
-    if crash is not None:
-        return Finding("EngineFailed", _crash_reason(crash), log_tail=crash.get("message", ""))
-    return _bad_image(pod, status, "EngineFailed", now)
+    if crash is None:
+        return None
+    return Finding("EngineFailed", _crash_reason(crash), log_tail=crash.get("message", ""))
 
 
 def _crash_reason(crash: Object) -> str:
@@ -197,16 +196,16 @@ def _crash_reason(crash: Object) -> str:
     return f"the engine ended{exit_}{': ' + last_line.strip()[:300] if last_line else ''}"
 
 
-def _client_image(pod: Object, now: datetime.datetime) -> Finding | None:
-    status = _client(pod)
-    return _bad_image(pod, status, "Void", now) if status else None
-
-
-def _bad_image(pod: Object, status: Object, outcome: str, now: datetime.datetime) -> Finding | None:
-    waiting = (status.get("state") or {}).get("waiting") or {}
-    if waiting.get("reason") not in BAD_IMAGE or _age_s(pod, now) < IMAGE_PATIENCE_S:
+def _bad_image(pod: Object, now: datetime.datetime) -> Finding | None:
+    """An image that cannot be had, the engine's or the client's: no engine ran, so nothing is known of it."""
+    if _age_s(pod, now) < IMAGE_PATIENCE_S:
         return None
-    return Finding(outcome, f"container {status.get('name')}: {waiting['reason']}: {waiting.get('message', '')}"[:1024])
+    for status in (_status(pod, ENGINE), _client(pod)):
+        waiting = ((status or {}).get("state") or {}).get("waiting") or {}
+        if status is not None and waiting.get("reason") in BAD_IMAGE:
+            told = f"container {status.get('name')}: {waiting['reason']}: {waiting.get('message', '')}"
+            return Finding("Void", told[:1024])
+    return None
 
 
 def _reported(job: Object, pod: Object) -> Finding:

@@ -15,7 +15,7 @@ from rightsizer_operator.phases.accept import Accepted
 from rightsizer_operator.resource.run import Baseline, Batching, Candidate, RunSpec, Serving
 from rightsizer_operator.settings import Settings
 from rightsizer_operator.sizing import fingerprint
-from rightsizer_operator.sizing.verdicts import AS_IS, ORIGINAL
+from rightsizer_operator.sizing.verdicts import AS_IS, MORE, ORIGINAL
 from rightsizer_operator.world import InferenceDeployment, OptimizationRun
 
 CALIBRATION_SAMPLES = 384
@@ -114,11 +114,25 @@ def _cut(found: list[Candidate]) -> tuple[Candidate, ...]:
     excluded = [one for one in found if one.excluded]
     room = MOST_CANDIDATES - 1
     kept = {one.id for one in (*usable[:room], *excluded[: max(0, room - len(usable))])}
-    rule = (
-        f"{len(found) - len(kept)} further combinations were left out, {MOST_CANDIDATES} fit a run: narrow spec.search"
+    return (*(one for one in found if one.id in kept), _more([one for one in found if one.id not in kept]))
+
+
+def _more(left: list[Candidate]) -> Candidate:
+    """What stands for the combinations left out, as small as the smallest; another id where a rule excludes each."""
+    usable = [one for one in left if not one.excluded]
+    smallest = min(one.parallelism for one in usable or left)
+    if usable:
+        rule = f"{len(left)} further combinations were left out, {MOST_CANDIDATES} fit a run: narrow spec.search"
+    else:
+        rules = "; ".join(dict.fromkeys(one.excluded for one in left))
+        rule = f"{len(left)} further combinations were left out, each excluded by a rule: {rules}"
+    return Candidate(
+        id=MORE if usable else f"{MORE}-excluded",
+        engine=left[0].engine,
+        precision="AsIs",
+        parallelism=smallest,
+        excluded=rule[:1024],
     )
-    more = Candidate(id="more", engine=found[0].engine, precision="AsIs", excluded=rule)
-    return (*(one for one in found if one.id in kept), more)
 
 
 def as_is(accepted: Accepted) -> Candidate:
@@ -171,6 +185,8 @@ def derive(
     kv_cache = "Auto" if inherited else leader.kv_cache
     choice = Choice(leader.engine, leader.precision, kv_cache, leader.parallelism)
     made = _candidate(choice, accepted, settings, max_num_seqs, batching)
+    if batching is None and made.serving == leader.serving:  # the limit is what the target has
+        made = made.model_copy(update={"serving": None, "excluded": f"is the same as {leader.id}"})
     word = word or f"seqs{max_num_seqs}"
     return made.model_copy(update={"id": f"{leader.id[: 39 - len(word)]}-{word}", "parent": leader.id})
 

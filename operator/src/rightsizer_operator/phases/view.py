@@ -99,7 +99,7 @@ class View:
         All candidates of a run are on accelerators of one product and price: as many never cost less.
         """
         rate = gpus.rate_to_beat(self.basis.required, standing.gpus_per_replica, accelerators)
-        return None if rate is None else gpus.rounded_up(rate)
+        return None if rate is None else gpus.bar(rate)
 
     def incumbent(self, standing: Standing) -> Plan | None:
         """The best plan of the others."""
@@ -118,7 +118,7 @@ class View:
         """Whether a candidate still needs a trial."""
         if standing.outcome == "Pending":
             return not self.hopeless(standing) and not self.behind(standing)
-        if standing.outcome != "CannotBeat" or standing.bar_rps is None:
+        if standing.outcome != "CannotBeat" or standing.bar_rps is None or standing.exhausted:
             return False
         # Stopped against a bar that has fallen since, because a better candidate could not be certified.
         bar = self.bar(standing)

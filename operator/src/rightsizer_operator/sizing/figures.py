@@ -69,7 +69,7 @@ def amount(value: float | None, digits: int = 3) -> str | None:
 def demand(load: Resolved) -> Demand:
     """The workload in figures, as the status shows it."""
     return Demand(
-        request_rate=amount(load.demand_rps or None),
+        request_rate=gpus.written(load.demand_rps) if load.demand_rps else None,
         source=load.source,
         input_tokens=amount(load.input_tokens or None, 1),
         output_tokens=amount(load.output_tokens or None, 1),
@@ -109,8 +109,8 @@ def configuration(standing: Standing, basis: Basis, *, engine: str, replicas: in
         replicas=replicas,
         gpus=total,
         latencies=latencies(probe),
-        latencies_at_rps=quantity(probe.rate_rps) if probe else None,
-        certified_rps=quantity(rate) if standing.certified else None,
+        latencies_at_rps=gpus.written(probe.rate_rps) if probe else None,
+        certified_rps=gpus.written(rate) if standing.certified else None,
         cost_per_hour=amount(hourly, 4),
         cost_per_million_tokens=amount(cost.per_million_tokens(hourly, basis.demand_rps * tokens), 4),
         cost_per_million_tokens_at_rate=amount(cost.per_million_tokens(hourly, replicas * rate * tokens), 4),
@@ -212,9 +212,9 @@ def candidate_status(standing: Standing, basis: Basis, *, set_sha256: str, verdi
         verdict=verdict[:1024],
         attempts=standing.attempts,
         quality=quality_result(standing.quality, set_sha256),
-        capacity_rps=quantity(capacity.rate_rps) if capacity else None,
+        capacity_rps=gpus.written(capacity.rate_rps) if capacity else None,
         capacity_error_percent=quantity(100 * capacity.standard_error, 1) if capacity else None,
-        saturation_rps=quantity(saturation) if saturation else None,
+        saturation_rps=gpus.written(saturation) if saturation else None,
         configuration=configuration(
             standing,
             basis,
@@ -238,10 +238,10 @@ def verdict_sentence(standing: Standing, basis: Basis) -> str:
         return standing.lost
     kind = "certified" if standing.certified else "at least"
     if not basis.workload.known:
-        return f"{kind} {standing.rate_rps:.3f} requests/s per replica; the demand is not known"
+        return f"{kind} {gpus.words(standing.rate_rps)} requests/s per replica; the demand is not known"
     plan = ranking.plan_of(standing, basis.required)
     return (
-        f"{kind} {standing.rate_rps:.3f} requests/s per replica: {counted(plan.replicas, 'replica')}, "
+        f"{kind} {gpus.words(standing.rate_rps)} requests/s per replica: {counted(plan.replicas, 'replica')}, "
         f"{counted(plan.gpus, 'accelerator')} "
         f"for {load_words(basis.required)}"
     )

@@ -7,8 +7,12 @@ GPU counts are computed from certified rates only; the race uses the measured lo
 import math
 from dataclasses import dataclass
 
+from rightsizer_operator.resource.base import quantity
+
 _SAME = 1e-9
 """Relative rounding error that may not cost a replica: 5.5 / (5.5 / 3) is 3, not 4."""
+_FEWEST, _MOST = 3, 6
+"""Decimals of a rate: at least; and at most, which is what a Quantity holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,31 @@ class Requirement:
         return replicas - self.spare_replicas
 
 
+def decimals(rate_rps: float) -> int:
+    """With how many decimals a rate is written: three, below 1 as many as four significant digits take.
+
+    Slow replicas would lose a whole one to rounding otherwise: 0.00595 requests/s are not 0.005.
+    """
+    if not 0 < rate_rps < 1:
+        return _FEWEST
+    return min(_MOST, _FEWEST - math.floor(math.log10(rate_rps)))
+
+
 def rounded_down(rate_rps: float) -> float:
-    """The rate as it is written and held: three decimals, never more than was measured."""
-    return math.floor(rate_rps * 1000 + _SAME) / 1000
+    """The rate as it is written and held: never more than was measured."""
+    scale = 10.0 ** decimals(rate_rps)
+    return math.floor(rate_rps * scale + _SAME) / scale
+
+
+def written(rate_rps: float) -> str:
+    """The nearest Quantity to a rate, exact for one that is rounded already."""
+    return quantity(rate_rps, decimals(rate_rps))
+
+
+def words(rate_rps: float) -> str:
+    """A rate in a sentence: 2.750, 0.500, 0.00595."""
+    whole, _, rest = f"{rate_rps:.{decimals(rate_rps)}f}".partition(".")
+    return f"{whole}.{rest[:_FEWEST]}{rest[_FEWEST:].rstrip('0')}"
 
 
 def replicas_for(required: Requirement, rate_rps: float) -> int:
@@ -82,6 +108,12 @@ def needed_rate(required: Requirement, replicas: int) -> float | None:
     return required.carried_rps / carrying if carrying > 0 else None
 
 
+def bar(rate_rps: float) -> float:
+    """A rate to beat as it is written: never less than needed."""
+    scale = 10.0 ** decimals(rate_rps)
+    return math.ceil(rate_rps * scale - _SAME) / scale
+
+
 def rounded_up(rate_rps: float) -> float:
-    """A rate to beat as it is written: three decimals, never less than needed."""
+    """A demand that was read, as it is written: three decimals, never less than it was."""
     return math.ceil(rate_rps * 1000 - _SAME) / 1000

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 from rightsizer_jobs import stats
 from rightsizer_jobs.contract import Probe, Slo
-from rightsizer_operator.resource.base import quantity
 from rightsizer_operator.resource.run import Alternative
 from rightsizer_operator.sizing import gpus
-from rightsizer_operator.sizing.gpus import Requirement
-from rightsizer_operator.sizing.verdicts import Standing
+from rightsizer_operator.sizing.gpus import Requirement, words
+from rightsizer_operator.sizing.verdicts import AS_IS, Standing
 
 MEASURED, REPLAYED, RULE, ESTIMATED, OPEN = "Measured", "Replayed", "Rule", "Estimated", "Open"
 """Evidence of an entry: measured, answered by an engine that replays recordings, excluded by a rule, only estimated, or
-not ruled out at all (budget, void trials) and said so."""
+not ruled out at all (budget, void trials, weights that could not be made) and said so."""
 NO_SMALLER, OUTSIDE, REST = "no smaller plan", "outside the search", "further candidates"
 """What stands in place of a candidate in the entries that speak of several."""
 MOST = 64
@@ -35,7 +34,7 @@ class Claim:
     gpus: int
     slo: Slo
     per_replica: int
-    """Accelerators of a candidate that a rule left without a serving."""
+    """Accelerators of a replica as found: of a candidate without a serving that keeps the parallelism as found."""
     allowed: str = ""
     """What the search was allowed to try, in words; empty: not said."""
 
@@ -54,10 +53,12 @@ Ruling = tuple[str, str]
 def proof(standings: Sequence[Standing], claim: Claim) -> tuple[Alternative, ...]:
     """Entries for every candidate, in order, then what holds for several; at most MOST."""
     entries, without = [], []
+    found = next((one.candidate.parallelism for one in standings if one.candidate.id == AS_IS), None)
     for standing in standings:
-        replicas = gpus.most_replicas_below(claim.gpus, standing.gpus_per_replica or claim.per_replica)
+        per_replica = _per_replica(standing, claim, found)
+        replicas = gpus.most_replicas_below(claim.gpus, per_replica)
         if replicas:
-            entries.append(_entry(standing, claim, replicas))
+            entries.append(_entry(standing, claim, replicas, per_replica))
         else:
             without.append(standing.candidate.id)
     rules = [_no_smaller(without, claim)] if without else []
@@ -70,8 +71,13 @@ def complete(entries: Sequence[Alternative]) -> bool:
     return all(entry.evidence not in (ESTIMATED, OPEN) for entry in entries)
 
 
-def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
-    per_replica = standing.gpus_per_replica or claim.per_replica
+def _per_replica(standing: Standing, claim: Claim, found: int | None) -> int:
+    """Accelerators of one replica. ``found``: the parallelism as found, which need not be the accelerators."""
+    parallelism = standing.candidate.parallelism
+    return standing.gpus_per_replica or (claim.per_replica if parallelism == found else parallelism)
+
+
+def _entry(standing: Standing, claim: Claim, replicas: int, per_replica: int) -> Alternative:
     needed = gpus.needed_rate(claim.required, replicas)
     text, evidence = _ruling(standing, claim, needed)
     return Alternative(
@@ -80,8 +86,8 @@ def _entry(standing: Standing, claim: Claim, replicas: int) -> Alternative:
         gpus=replicas * per_replica,
         ruled_out_by=text[:1024],
         evidence=evidence,
-        needed_rps=None if needed is None else quantity(needed),
-        shown_rps=quantity(standing.rate_rps) if standing.rate_rps > 0 else None,
+        needed_rps=None if needed is None else gpus.written(needed),
+        shown_rps=gpus.written(standing.rate_rps) if standing.rate_rps > 0 else None,
     )
 
 
@@ -127,19 +133,28 @@ def _cut(entries: list[Alternative], room: int) -> list[Alternative]:
 
 def _by_capacity(standing: Standing, asked: _Asked) -> Ruling:
     needed = asked.needed_rps
-    if standing.lost:
-        return f"{standing.lost}; {needed:.3f} requests/s per replica are needed", MEASURED
+    if standing.lost and standing.missed_rps is not None:
+        return _missed_certification(standing.lost, standing.missed_rps, needed)
     rate, capacity = standing.rate_rps, standing.capacity
     kind = "certified" if standing.certified else "measured lower bound"
     if rate * (1 + _SAME) >= needed:
-        text = f"carries {rate:.3f} of the {needed:.3f} requests/s needed per replica ({kind}), but was not certified"
-        return text, OPEN
-    error = f", capacity {capacity.rate_rps:.3f} ± {capacity.standard_error:.0%}" if capacity else ""
-    text = f"needs {needed:.3f} requests/s per replica, {kind} {rate:.3f} ({1 - rate / needed:.0%} short{error})"
+        why = f": {standing.lost}" if standing.lost else ""
+        text = f"carries {words(rate)} of the {words(needed)} requests/s needed per replica ({kind})"
+        return f"{text}, but was not certified{why}", OPEN
+    error = f", capacity {words(capacity.rate_rps)} ± {capacity.standard_error:.0%}" if capacity else ""
+    text = f"needs {words(needed)} requests/s per replica, {kind} {words(rate)} ({1 - rate / needed:.0%} short{error})"
     if _ceiling(standing) >= needed:
         text += ": its error leaves room for that, but no measurement shows it"
     miss = _lowest_miss(standing, asked.slo)
     return f"{text}; {miss}" if miss else text, MEASURED
+
+
+def _missed_certification(lost: str, missed: float, needed: float) -> Ruling:
+    """Lost by evidence: from the lowest rate that it missed on, no further; at any rate where its engine broke."""
+    if needed < missed * (1 - _SAME):
+        text = f"{lost}: {words(missed)} requests/s is the lowest rate that was missed"
+        return f"{text}; the {words(needed)} needed per replica was not tried", OPEN
+    return f"{lost}; {words(needed)} requests/s per replica are needed", MEASURED
 
 
 def _ceiling(standing: Standing) -> float:
@@ -157,13 +172,13 @@ def _missed(standing: Standing, asked: _Asked) -> Ruling:
     if lowest is None:
         told = f" ({standing.reason})" if standing.reason else ""
         return (
-            f"misses the limits at any rate{told}; {asked.needed_rps:.3f} requests/s per replica are needed",
+            f"misses the limits at any rate{told}; {words(asked.needed_rps)} requests/s per replica are needed",
             MEASURED,
         )
     told = f"misses the limits at every rate tried: {_violation(lowest, asked.slo)}"
     if asked.needed_rps < lowest.rate_rps * (1 - _SAME):
-        return f"{told}; the {asked.needed_rps:.3f} needed per replica was not tried", OPEN
-    return f"{told}; {asked.needed_rps:.3f} requests/s per replica are needed", MEASURED
+        return f"{told}; the {words(asked.needed_rps)} needed per replica was not tried", OPEN
+    return f"{told}; {words(asked.needed_rps)} requests/s per replica are needed", MEASURED
 
 
 def _probes(standing: Standing) -> tuple[Probe, ...]:
@@ -182,25 +197,27 @@ def _violation(probe: Probe, slo: Slo) -> str:
     limits = slo.limits()
     known = [name for name in limits if name in probe.violations]
     if not known:
-        return f"overload at {probe.rate_rps:.3f} requests/s"
+        return f"overload at {words(probe.rate_rps)} requests/s"
     metric = max(known, key=lambda name: probe.violations[name])
     value = probe.p_ms.get(metric, -1.0)
     shown = f"p{slo.percentile} {value:.4g} ms" if value >= 0 else f"p{slo.percentile} failed"
     return (
         f"{probe.violations[metric]:.1%} of requests above the {metric} limit of {limits[metric]:g} ms "
-        f"({shown}) at {probe.rate_rps:.3f} requests/s"
+        f"({shown}) at {words(probe.rate_rps)} requests/s"
     )
 
 
 def _cannot_beat(standing: Standing, asked: _Asked) -> Ruling:
     needed, bar = asked.needed_rps, standing.bar_rps
     if bar is not None and bar <= needed * 1.001:
-        return f"stopped early: cannot reach {needed:.3f} requests/s per replica ({standing.reason})", MEASURED
+        return f"stopped early: cannot reach {words(needed)} requests/s per replica ({standing.reason})", MEASURED
     if standing.report is not None and _ceiling(standing) < needed:
-        return f"cannot reach {needed:.3f} requests/s per replica: at most {_ceiling(standing):.3f} was shown", MEASURED
+        most = words(_ceiling(standing))
+        return f"cannot reach {words(needed)} requests/s per replica: at most {most} was shown", MEASURED
     if bar is None:
-        return f"{standing.reason}; {needed:.3f} requests/s per replica would do and was not measured", OPEN
-    return f"stopped early against {bar:.3f} requests/s per replica; {needed:.3f} would do and was not measured", OPEN
+        return f"{standing.reason}; {words(needed)} requests/s per replica would do and was not measured", OPEN
+    text = f"stopped early against {words(bar)} requests/s per replica"
+    return f"{text}; {words(needed)} would do and was not measured", OPEN
 
 
 def _quality(standing: Standing, _: _Asked) -> Ruling:
@@ -222,7 +239,8 @@ def _failed(standing: Standing, _: _Asked) -> Ruling:
 
 
 def _excluded(standing: Standing, _: _Asked) -> Ruling:
-    return standing.reason, ESTIMATED if standing.estimated else RULE
+    """By a rule or an estimate; what nobody looked at for another reason is not ruled out."""
+    return standing.reason, OPEN if standing.unseen else ESTIMATED if standing.estimated else RULE
 
 
 def _open(standing: Standing, _: _Asked) -> Ruling:

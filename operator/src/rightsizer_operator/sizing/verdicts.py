@@ -24,6 +24,8 @@ ORIGINAL = "original"
 """The configuration before the first rewrite, where the target runs an artefact of ours now: quality is held against
 it, so that
 drops do not add up from run to run."""
+MORE = "more"
+"""Stands for the combinations that a run has no place for."""
 NO_EVIDENCE = ("Void", "Error")
 """Outcomes that say nothing about the candidate: the trial is repeated."""
 STEP_DOWN = 0.96
@@ -57,8 +59,15 @@ class Standing:
     """What Prometheus told of the GPUs in either of its trials."""
     lost: str = ""
     """Why it can no longer be certified."""
+    missed_rps: float | None = None
+    """Of a lost one: the lowest rate that a certification showed it to miss, 0 where its engine broke; None: void
+    attempts show nothing."""
     estimated: bool = False
     """Never tried because of an estimate, which is no proof."""
+    unseen: bool = False
+    """Never tried though no rule excludes it: nothing rules it out."""
+    exhausted: bool = False
+    """Every repetition since its last evidence was void, and no more are allowed."""
 
     @property
     def feasible(self) -> bool:
@@ -251,12 +260,12 @@ class _Judge:
 
     def standing(self, candidate: Candidate) -> Standing:
         if candidate.excluded or candidate.serving is None:
-            return Standing(candidate=candidate, outcome="Unsupported", reason=candidate.excluded)
+            unseen = candidate.id == MORE
+            return Standing(candidate=candidate, outcome="Unsupported", reason=candidate.excluded, unseen=unseen)
         problem = self.failed_artefacts.get(candidate.serving.artefact)
         if problem:
-            return Standing(
-                candidate=candidate, outcome="Unsupported", reason=f"its weights could not be made: {problem}"
-            )
+            reason = f"its weights could not be made: {problem}"
+            return Standing(candidate=candidate, outcome="Unsupported", reason=reason, unseen=True)
         records, last = deciding(self.trials, "Explore", candidate.id)
         start = Standing(candidate=candidate, attempts=len(records))
         if last is None:
@@ -269,6 +278,7 @@ class _Judge:
             report=report_of(last),
             bar_rps=bar,
             gpu_readings=last.gpu_readings,
+            exhausted=trailing_voids(records) > self.void_retries,
         )
         return self._certified(self._judged(measured, last.report))
 
@@ -324,12 +334,13 @@ class _Judge:
         standing = replace(standing, certify_attempts=len(records))
         if standing.outcome != "Succeeded":
             return standing
-        steps, lower = 0, standing.rate_rps
+        missed: list[float] = []
         for record in records:
             if record.outcome in NO_EVIDENCE:
                 continue
             if record.outcome not in ("Succeeded", "MissedSLO"):
-                return replace(standing, lost=f"certification on a fresh start: {record.outcome}: {record.reason}")
+                lost = f"certification on a fresh start: {record.outcome}: {record.reason}"
+                return replace(standing, lost=lost, missed_rps=0.0)
             report = report_of(record)
             if record.outcome == "Succeeded" and report and held(report, self.slo) and record.rate_rps:
                 return replace(
@@ -339,20 +350,23 @@ class _Judge:
                     certification=report,
                     gpu_readings=(*record.gpu_readings, *standing.gpu_readings),
                 )
-            steps += 1
-        rate = gpus.rounded_down(lower * STEP_DOWN**steps)
+            missed.append(number(record.rate_rps) if record.rate_rps else math.inf)
+        return self._not_certified(standing, records, missed)
+
+    def _not_certified(self, standing: Standing, records: Sequence[TrialRecord], missed: Sequence[float]) -> Standing:
+        """None has held yet: a step down for each miss, or lost."""
+        steps, voids = len(missed), trailing_voids(records)
+        lost = ""
         if steps > MAX_STEP_DOWNS:
-            return replace(
-                standing,
-                rate_rps=rate,
-                lost=f"certification missed the limits {steps} times, last {MAX_STEP_DOWNS} steps of 4 % down",
-            )
-        if trailing_voids(records) > self.void_retries:
-            return replace(
-                standing,
-                lost=f"could not be certified: void {trailing_voids(records)} times, last: {records[-1].reason}",
-            )
-        return replace(standing, rate_rps=rate)
+            lost = f"certification missed the limits {steps} times, last {MAX_STEP_DOWNS} steps of 4 % down"
+        elif voids > self.void_retries:
+            lost = f"could not be certified: void {voids} times, last: {records[-1].reason}"
+        return replace(
+            standing,
+            rate_rps=gpus.rounded_down(standing.rate_rps * STEP_DOWN**steps),
+            lost=lost,
+            missed_rps=min(missed, default=None) if lost else None,
+        )
 
 
 def _outcome(recorded: str) -> Outcome:

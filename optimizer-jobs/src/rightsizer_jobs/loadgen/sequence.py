@@ -54,8 +54,10 @@ class Sequence(Protocol):
     def ask(self, index: int) -> Ask:
         """What request ``index`` asks for."""
 
-    def start(self, number: int) -> int:
-        """The request that a trial's probe ``number`` begins with."""
+    def start(self, number: int, seed: int, skipped: float, counted: float) -> int:
+        """The request that a trial's probe ``number`` (0: a run by itself) with this seed begins with. ``skipped``,
+        ``counted``: requests at its rate in its ramp and its measured part.
+        """
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:
         """Endless gaps of mean 1 before request ``first`` and those after it, by a seed of the run's own; a trace has
@@ -99,7 +101,7 @@ class Stated:
     def ask(self, index: int) -> Ask:
         return Ask(self.inputs[index % len(self.inputs)], self.outputs[index % len(self.outputs)])
 
-    def start(self, number: int) -> int:
+    def start(self, number: int, seed: int, skipped: float, counted: float) -> int:  # noqa: ARG002 any part is alike
         return number * APART
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:
@@ -140,8 +142,8 @@ class Replayed:
         row = self.trace.rows[number]
         return Ask(row.input_tokens, row.output_tokens, row.blocks, lap)
 
-    def start(self, number: int) -> int:  # noqa: ARG002 its gaps go with its rows
-        return 0
+    def start(self, number: int, seed: int, skipped: float, counted: float) -> int:  # noqa: ARG002 the seed is the probe's
+        return (self.trace.carrying(seed, skipped, counted) - self.first) % len(self.trace.rows)
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own
         return self.trace.gaps((self.first + first) % len(self.trace.rows))

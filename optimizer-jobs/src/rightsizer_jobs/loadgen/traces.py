@@ -3,8 +3,10 @@
 Made by ``trace_files`` from a file, read by ``sequence`` and the trial's report.
 """
 
+import math
 import random
 import statistics
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +17,8 @@ BLOCK_TOKENS = 512
 """Tokens that a block id of a Mooncake trace stands for."""
 
 BUSY_S = 60.0
+STARTS, NEAR = 4096, 0.01
+"""Rows that are drawn for a run to begin with, until one carries its rate to within this share."""
 SHARED_TICK = 2.0
 """So many requests to an instant, on average, and the instants are the grid of a coarse clock."""
 
@@ -40,6 +44,31 @@ class Trace:
     def first(self, seed: int) -> int:
         """The row that a run begins with. Another seed, as of a certification, begins elsewhere in the window."""
         return random.Random(seed).randrange(len(self.rows))
+
+    def carrying(self, seed: int, skipped: float, counted: float) -> int:
+        """The row that a run begins with whose counted part carries the asked rate: a part of the window may be far
+        quieter or busier than its mean. By the seed; the nearest of those drawn where none carries it.
+
+        ``skipped``, ``counted``: requests at the asked rate in the ramp and in the measured part.
+        """
+        chance, count = random.Random(seed), len(self.rows)
+        instants = [row.at_s * count / self.seconds for row in self.rows]
+
+        def before(at: float) -> int:
+            lap, rest = divmod(at, count)
+            return int(lap) * count + bisect_left(instants, rest)
+
+        def off(row: int) -> float:
+            begin = (instants[row - 1] if row else instants[-1] - count) + skipped
+            return abs(before(begin + counted) - before(begin) - counted)
+
+        nearest, least = 0, math.inf
+        for row in chance.sample(range(count), min(count, STARTS)):
+            if (missing := off(row)) < least:
+                nearest, least = row, missing
+            if least <= NEAR * counted:
+                break
+        return nearest
 
     def gaps(self, first: int) -> Iterator[float]:
         """Gaps of mean 1, endless, from row ``first`` on: the trace's own, scaled by its mean rate."""
