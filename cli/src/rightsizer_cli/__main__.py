@@ -1,6 +1,7 @@
 """Start-up of ``rightsizer`` (also ``kubectl-rightsizer``): parse, run one command, turn errors into a sentence and
 an exit code."""
 
+import errno
 import importlib
 import os
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from rightsizer_cli import failure
 from rightsizer_cli.arguments import parser
 from rightsizer_cli.plain import visible
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader (head, less) went away: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return failure.OK
     except Exception as bug:  # the last edge before the user: a traceback helps only those who ask for it
+        if isinstance(bug, OSError) and bug.errno in _FULL:
+            _drop_output()
+            return _explain(
+                failure.Failure(failure.USAGE, f"cannot write the output: {bug.strerror}", "Write it elsewhere.")
+            )
         if os.environ.get("RIGHTSIZER_DEBUG"):
             raise
         said = f"this is a bug: {type(bug).__name__}: {bug}"
@@ -32,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failure.Failure(failure.BUG, said, "Run again with RIGHTSIZER_DEBUG=1 and report the traceback.")
         )
     return code
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere; the interpreter would fail on it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(problem: failure.Failure) -> int:

@@ -77,7 +77,7 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     plan.add_argument(
         "-f", "--file", action="append", required=True, metavar="FILE",
-        help="manifests: the InferenceDeployment, and its target's Deployment where there is one",
+        help="manifests: the InferenceDeployment, and its target's Deployment where there is one; - is standard input",
     )  # fmt: skip
     plan.add_argument(
         "--print-architecture", action="store_true",
@@ -88,7 +88,9 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     estimate = commands.add_parser(
         "estimate", parents=[known, _form("csv", "json")], help=text, description=_sentence(text)
     )
-    estimate.add_argument("--rows", required=True, metavar="FILE", help="CSV of recorded runs (docs/estimator.md)")
+    estimate.add_argument(
+        "--rows", required=True, metavar="FILE", help="CSV of recorded runs (docs/estimator.md); - is standard input"
+    )
 
 
 def _sentence(text: str) -> str:

@@ -32,6 +32,8 @@ class Forecast:
     candidates: tuple[Planned, ...] = ()
     notes: tuple[str, ...] = ()
     currency: str = "USD"
+    today: int | None = None
+    """Accelerators that the target holds as its manifest has them."""
 
     @property
     def ranked(self) -> tuple[Planned, ...]:
@@ -40,12 +42,6 @@ class Forecast:
     @property
     def excluded(self) -> tuple[Planned, ...]:
         return tuple(plan for plan in self.candidates if not plan.gpus)
-
-    @property
-    def today(self) -> int | None:
-        """Accelerators of the target as its manifest has them."""
-        serving = self.question.serving if self.question else None
-        return serving.replicas * serving.parallelism if serving and serving.replicas else None
 
 
 def wire(found: Forecast) -> dict[str, object]:
@@ -160,11 +156,13 @@ def _cells(plan: Planned) -> tuple[str, ...]:
 def sentence(found: Forecast) -> str:
     """The result in one sentence."""
     head = f"{found.name or 'plan'}: {found.model} on {found.gpu}: "
+    if found.question is None:
+        return head + "not estimated"
     if not found.ranked:
         return head + "nothing could be ranked"
     best = found.ranked[0]
     before = f"{found.today} -> " if found.today else ""
-    return head + f"{before}{best.gpus} GPUs with {best.choice.id}, Estimated"
+    return head + f"{before}{best.gpus} {'GPU' if best.gpus == 1 else 'GPUs'} with {best.choice.id}, Estimated"
 
 
 def page(found: Forecast) -> str:
@@ -190,7 +188,11 @@ def _ranked_section(found: Forecast) -> Markup | None:
         return None
     numbers = range(1, len(_COLUMNS) - 1)
     lines = [_row(_cells(plan), numbers) for plan in found.ranked]
-    return parts.section("Ranked candidates", parts.table([name.title() for name in _COLUMNS], lines, list(numbers)))
+    heading = (
+        "Candidate", "GPUs", "Replicas", "Requests/s of a replica", "TTFT, ms", "ITL, ms", "TPOT, ms", "E2E, ms",
+        f"{found.currency} per million output tokens", "KV tokens", "By",
+    )  # fmt: skip
+    return parts.section("Ranked candidates", parts.table(heading, lines, list(numbers)))
 
 
 def _excluded_section(found: Forecast) -> Markup | None:
