@@ -44,7 +44,7 @@ Said = Callable[..., tuple[int, str, str]]
 def target(tmp_path: Path) -> Callable[..., Path]:
     """The example's Deployment as a file."""
 
-    def made(name: str = "support-chat", args: tuple[str, ...] = ("-tp", "4"), replicas: int = 1) -> Path:
+    def made(name: str = "support-chat", args: tuple[str, ...] = ("/model", "-tp", "4"), replicas: int = 1) -> Path:
         container = {"name": "engine", "image": "vllm/vllm-openai:v0.33.0", "args": list(args)}
         pod = {"containers": [container, {"name": "log", "image": "log"}]}
         file = tmp_path / "deployment.yaml"
@@ -112,7 +112,9 @@ def test_the_page_is_self_contained_and_escapes_what_files_say(said: Said, manif
 
 
 def test_the_deployment_gives_the_target_as_it_is(said: Said, target: Callable[..., Path]) -> None:
-    file = target(args=("--tensor_parallel_size=4", "--kv-cache-dtype", "fp8", "--max-num-seqs", "64"), replicas=2)
+    file = target(
+        args=("/model", "--tensor_parallel_size=4", "--kv-cache-dtype", "fp8", "--max-num-seqs", "64"), replicas=2
+    )
     found = json.loads(said("plan", "-f", EXAMPLE, "-f", file, "-o", "json")[1])
     as_is = next(one for one in found["candidates"] if one["id"] == "as-is")
     assert (as_is["parallelism"], as_is["maxNumSeqs"]) == (4, 64)

@@ -17,7 +17,7 @@ from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from tests.estimating.command_line import MODEL, CommandLine, deployment, example
 
 GPUS = {"resources": {"limits": {"nvidia.com/gpu": "4"}}}
-TENSORRT = {"image": "nvcr.io/nvidia/tensorrt-llm/release:1.2.0"}
+TENSORRT = {"image": "registry.local/nvidia/tensorrt-llm/release:1.2.0"}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ REFUSED_BY_BOTH = {
     "a shell behind an entrypoint": deployment("bash", "-c", "vllm serve m -tp 4", command=(), **GPUS),
     "another server": deployment("--model-path", "m", command=("python3", "-m", "sglang.launch_server"), **GPUS),
     "a script": deployment("--port", "1", command=("python3", "serve.py"), **GPUS),
-    "an unknown image": deployment("--model-id", "m", command=(), image="ghcr.io/hf/text-generation-inference", **GPUS),
+    "an unknown image": deployment("--model-id", "m", command=(), image="registry.local/tgi:3", **GPUS),
     "an image of no server": deployment("-tp", "4", command=(), **{**GPUS, **TENSORRT}),
     "a helper of trtllm": deployment(command=("trtllm-serve", "disaggregated"), **{**GPUS, **TENSORRT}),
     "an abbreviation": deployment(MODEL, "--tensor-parallel", "4", **GPUS),

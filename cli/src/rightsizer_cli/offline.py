@@ -60,11 +60,11 @@ def gpu_facts(path: str | None) -> dict[str, GpuFacts]:
         raise refused(problem) from None
 
 
-def efficiency_facts(path: str | None) -> dict[str, Efficiencies] | None:
-    """Efficiencies instead of the package's; None without a file."""
+def efficiency_facts(path: str | None, gpus: dict[str, GpuFacts]) -> dict[str, Efficiencies] | None:
+    """Efficiencies instead of the package's, of its GPUs and the user's own; None without a file."""
     if not path:
         return None
     try:
-        return tables.efficiency_table(json_of(path))
+        return tables.efficiency_table(json_of(path), gpus)
     except NotEstimable as problem:
         raise refused(problem) from None

@@ -18,10 +18,12 @@ ADDED = ("estimated_ttft_ms", "estimated_tpot_ms", "reason")
 def run(options: argparse.Namespace) -> int:
     columns, records = _read(options.rows)
     model = offline.the_model(options.model_config, "") if options.model_config else None
-    gpus, efficiencies = offline.gpu_facts(options.gpus), offline.efficiency_facts(options.efficiencies)
+    gpus = offline.gpu_facts(options.gpus)
+    efficiencies = offline.efficiency_facts(options.efficiencies, gpus)
     try:
         rows.check_columns(columns)
         parsed = [rows.parsed(record, line) for line, record in records]
+        rows.check_models(parsed, model)
     except NotEstimable as problem:
         raise Failure(REFUSED, f"{named(options.rows)}: {problem}", problem.remedy) from None
     estimates = [rows.estimate(row, model=model, gpus=gpus, efficiencies=efficiencies) for row in parsed]

@@ -44,13 +44,14 @@ def planned(options: argparse.Namespace) -> Forecast:
     name, spec = the_infdep(found)
     target = the_target(found, spec)
     product = options.gpu or spec.accelerator.type or ""
-    gpu = tables.gpu(product, offline.gpu_facts(options.gpus))
+    gpus = offline.gpu_facts(options.gpus)
+    gpu = tables.gpu(product, gpus)
     if gpu is None:
         return _unknown(name, spec, target, product)
     model = offline.the_model(options.model_config, spec.model.name, spec.model.architecture)
     target = target.of(model)
     hourly = spec.cost.gpu_hourly or _default_price(spec, gpu)
-    efficiencies = offline.efficiency_facts(options.efficiencies)
+    efficiencies = offline.efficiency_facts(options.efficiencies, gpus)
     try:
         asked = questions.question(spec, model, gpu, target.serving, hourly, efficiencies)
         candidates = ranking.ranked(asked)

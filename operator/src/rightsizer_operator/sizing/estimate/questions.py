@@ -7,7 +7,7 @@ The rules are those of hardware and engines that hold without trying; what fits 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rightsizer_jobs.workload import TraceFacts
+from rightsizer_jobs.workload import TraceFacts, quantile_of
 from rightsizer_operator.resource.spec import InferenceDeploymentSpec
 from rightsizer_operator.sizing import verdicts, workload
 from rightsizer_operator.sizing.estimate import tables
@@ -16,8 +16,11 @@ from rightsizer_operator.sizing.estimate.memory import Configuration
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
 from rightsizer_operator.sizing.estimate.tables import Efficiencies, GpuFacts
 from rightsizer_operator.sizing.gpus import Requirement
+from rightsizer_operator.sizing.workload import Resolved
 
 INTEGERS = ("INT8", "INT8W8A16", "INT4")
+LONG = 0.95
+"""Share of the requests that are no longer than a long one."""
 GROUP = 128
 """Weights that share a scale in INT4; a shard must hold whole groups."""
 
@@ -60,6 +63,9 @@ class Question:
     efficiencies: dict[str, Efficiencies] | None = None
     headroom_percent: float = 0.0
     spare_replicas: int = 0
+    most_tokens: int = 0
+    """Of a long request, where lengths vary; 0: all are alike."""
+    lengths_field: str = "spec.workload.static.inputTokens"
 
     @property
     def required(self) -> Requirement:
@@ -125,6 +131,30 @@ def question(
         efficiencies=efficiencies,
         headroom_percent=spec.sizing.headroom_percent,
         spare_replicas=spec.sizing.spare_replicas,
+        most_tokens=_long(load),
+        lengths_field="spec.workload.static.inputTokens" if spec.workload.static is not None else "spec.workload.trace",
+    )
+
+
+def _long(load: Resolved) -> int:
+    """Tokens of a request that is long on one side, as one in twenty is, and of mean length on the other."""
+    inputs = quantile_of(load.inputs, LONG) if load.inputs is not None else load.input_tokens
+    outputs = quantile_of(load.outputs, LONG) if load.outputs is not None else load.output_tokens
+    return round(max(inputs + load.output_tokens, load.input_tokens + outputs))
+
+
+def beyond_context(asked: Question) -> NotEstimable | None:
+    """Where requests are longer than the model's context: no engine takes them. None: they are not, or it is not
+    stated."""
+    longest, mean = asked.model.longest, asked.input_tokens + asked.output_tokens
+    request = max(mean, asked.most_tokens)
+    if not longest or request <= longest:
+        return None
+    which = "one request" if request == mean else f"one request in {round(1 / (1 - LONG))}"
+    return NotEstimable(
+        asked.lengths_field,
+        f"{which} has {request} tokens with its answer, the context of {asked.model.name} is {longest}",
+        "Shorten the requests, or state spec.model.architecture.longest where the engine is told of a longer context.",
     )
 
 
@@ -198,10 +228,24 @@ def _parallel_heads(asked: Question, choice: Choice) -> str:
     return ""
 
 
-def _integers_in_tensorrt(_: Question, choice: Choice) -> str:
-    if choice.engine == "TensorRTLLM" and choice.precision in INTEGERS:
+def _context(asked: Question, _: Choice) -> str:
+    problem = beyond_context(asked)
+    return problem.problem if problem else ""
+
+
+def _integers_in_tensorrt(asked: Question, choice: Choice) -> str:
+    """What a target that runs on TensorRT-LLM serves today is let pass: its layout is then one that works."""
+    served = weights_of(asked, choice)
+    if choice.engine != "TensorRTLLM" or served not in INTEGERS:
+        return ""
+    if choice.precision != "AsIs":
         return "TensorRT-LLM reads INT compressed-tensors weights wrongly without an error: the pair is refused"
-    return ""
+    if asked.serving.engine == "TensorRTLLM" and asked.serving.replicas is not None:
+        return ""
+    return (
+        f"the weights served are {served}: TensorRT-LLM reads INT compressed-tensors weights wrongly without an error, "
+        "and other layouts of them are not known to work"
+    )
 
 
 def _capability(gpu: GpuFacts) -> tuple[int, ...]:
@@ -209,8 +253,10 @@ def _capability(gpu: GpuFacts) -> tuple[int, ...]:
 
 
 def _arithmetic(asked: Question, choice: Choice) -> str:
-    gpu = asked.gpu
-    if choice.precision == "FP8" and not gpu.fp8_tflops:
+    """vLLM widens FP8 weights where the GPU has no such arithmetic, so a checkpoint in FP8 runs with it."""
+    gpu, served = asked.gpu, weights_of(asked, choice)
+    narrow = choice.precision == "FP8" or (served == "FP8" and choice.engine == "TensorRTLLM")
+    if narrow and not gpu.fp8_tflops:
         return f"{gpu.name} has no FP8 arithmetic (compute capability {gpu.compute_capability}, 8.9 needed)"
     if choice.precision == "INT8" and _capability(gpu) >= (10, 3):
         return f"{gpu.name} has no INT8 tensor arithmetic to speak of (compute capability {gpu.compute_capability})"
@@ -234,4 +280,4 @@ def _already(asked: Question, choice: Choice) -> str:
     return ""
 
 
-_RULES = (_integers_in_tensorrt, _arithmetic, _parallel_heads, _group_shards, _already)
+_RULES = (_context, _integers_in_tensorrt, _arithmetic, _parallel_heads, _group_shards, _already)

@@ -1,10 +1,12 @@
 """Every candidate with its fit, its rate, its accelerators and its cost, best first. Called by ``rightsizer plan`` and
 by ``phases`` for a run of strategy Rapid.
 
-All are looked at by roofline, the best by simulation; what was only looked at says so. Every figure is ``Estimated``.
+All are looked at by roofline, the best by simulation; what was only looked at says so, and needs no fewer accelerators
+than the first. Every figure is ``Estimated``.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rightsizer_operator.sizing import cost, gpus
@@ -16,8 +18,11 @@ from rightsizer_operator.sizing.estimate.questions import Choice, Question
 from rightsizer_operator.sizing.verdicts import AS_IS
 
 SIMULATED = 20
-"""How many of the best by roofline are simulated, beside the target as it is."""
+"""How many of the best by roofline are simulated at least, beside the target as it is."""
 EVIDENCE = "Estimated"
+MORE = "allow more GPUs per replica or faster ones"
+FIT = "does not fit"
+"""How the reason begins where memory is short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,8 @@ class _Engine:
 def ranked(asked: Question, simulated: int = SIMULATED) -> tuple[Planned, ...]:
     """All combinations of levers: simulated ones, best first, then those by roofline, then excluded ones.
 
-    Raises NotEstimable where the limits are below what one request alone needs on the fastest candidate.
+    Raises NotEstimable where requests are longer than the model's context, or where the limits are below what one
+    request alone needs on the fastest candidate.
     """
     found = estimated(asked, questions.choices(asked), simulated)
     problem = unreachable(asked, found)
@@ -70,15 +76,24 @@ def estimated(asked: Question, choices: Iterable[Choice], simulated: int = SIMUL
     ready, out = _sorted_out(asked, choices)
     looked = [(engine, capacity.roofline(engine.clock, engine.limits, asked)) for engine in ready]
     quick = sorted((_by_roofline(asked, engine, found) for engine, found in looked), key=_order)
-    by_id = {engine.choice.id: engine for engine in ready}
-    chosen = {plan.choice.id for plan in quick[:simulated] if plan.gpus} | {AS_IS}
-    done = [
-        _by_simulation(asked, by_id[plan.choice.id], plan) if plan.gpus and plan.choice.id in chosen else plan
-        for plan in quick
-    ]
+    done = _simulated(asked, {engine.choice.id: engine for engine in ready}, quick, simulated)
     precise = sorted((plan for plan in done if plan.method == "Simulation" and plan.gpus), key=_order)
     others = sorted((plan for plan in done if plan.method != "Simulation" or not plan.gpus), key=_order)
     return (*precise, *others, *out)
+
+
+def _simulated(asked: Question, engines: Mapping[str, _Engine], quick: Sequence[Planned], most: int) -> list[Planned]:
+    """The plans by roofline, best first, with those replaced that are simulated: the target as it is, the first ones,
+    and further ones as long as one shows fewer accelerators than the best simulated plan, which may be none yet."""
+    done, best = [], math.inf
+    order = sorted(range(len(quick)), key=lambda rank: quick[rank].choice.id != AS_IS)
+    for rank in order:
+        plan, own = quick[rank], quick[rank].choice.id == AS_IS
+        if plan.gpus and (own or rank < most or plan.gpus < best):
+            plan = _by_simulation(asked, engines[plan.choice.id], plan)
+            best = min(best, plan.gpus or math.inf)
+        done.append(plan)
+    return done
 
 
 def _sorted_out(asked: Question, choices: Iterable[Choice]) -> tuple[list[_Engine], list[Planned]]:
@@ -91,7 +106,7 @@ def _sorted_out(asked: Question, choices: Iterable[Choice]) -> tuple[list[_Engin
         try:
             engine = _engine(asked, choice)
         except DoesNotFit as problem:
-            out.append(Planned(choice=choice, reason=f"does not fit: {problem}"))
+            out.append(Planned(choice=choice, reason=f"{FIT}: {problem}"))
             continue
         metric = capacity.missed(asked, engine.alone.latencies_ms)
         if metric:
@@ -134,8 +149,10 @@ def latencies_at(asked: Question, choice: Choice, rate_rps: float) -> dict[str, 
 
 
 def unreachable(asked: Question, found: Sequence[Planned]) -> NotEstimable | None:
-    """Where no candidate serves even one request alone inside the limits: the limit at fault. None where one does, or
-    none fits."""
+    """Where requests exceed the model's context, or no candidate serves even one alone inside the limits: the field at
+    fault. None where one does, or none fits."""
+    if problem := questions.beyond_context(asked):
+        return problem
     alone = [plan.alone_ms for plan in found if plan.alone_ms]
     if not alone or any(not capacity.missed(asked, latencies) for latencies in alone):
         return None
@@ -145,11 +162,11 @@ def unreachable(asked: Question, found: Sequence[Planned]) -> NotEstimable | Non
             return NotEstimable(
                 f"spec.slo.{metric}Ms",
                 f"{limit:g} ms is below what one request alone needs on the fastest candidate ({fastest:.4g} ms)",
-                f"Allow at least {fastest:.0f} ms, shorten the request, or allow more GPUs per replica or faster ones.",
+                f"Allow at least {math.ceil(fastest)} ms, shorten the request, or {MORE}.",
             )
     return NotEstimable(
         "spec.slo", "no candidate meets all limits together, not even for one request alone",
-        "Relax a limit, or allow more GPUs per replica or faster ones.",
+        f"Relax a limit, or {MORE}.",
     )  # fmt: skip
 
 
@@ -196,4 +213,4 @@ def _order(plan: Planned) -> tuple[float, ...]:
     """Fewest accelerators first, then the most headroom per accelerator, then the simplest change."""
     if not plan.gpus:
         return (1.0, 0.0, 0.0, 0.0)
-    return (0.0, plan.gpus, -round(plan.rate_rps / plan.choice.parallelism, 3), len(plan.choice.id))
+    return (0.0, plan.gpus, -float(f"{plan.rate_rps / plan.choice.parallelism:.4g}"), len(plan.choice.id))

@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowEstimate:
-    """Means over all requests, as recordings have them; None with a ``reason``."""
+    """Means over all requests, as recordings have them; None with a ``reason``; answers of one token have no TPOT."""
 
     ttft_ms: float | None = None
     tpot_ms: float | None = None
@@ -55,7 +55,7 @@ class RowEstimate:
 
 def parsed(record: Mapping[str, str | None], line: int) -> Row:
     """One line of the file; raises NotEstimable with the column at fault."""
-    engine, precision = (record["backend"] or "").lower(), (record["precision"] or "").lower()
+    engine, precision = _text(record, "backend").lower(), _text(record, "precision").lower()
     if engine not in ENGINES:
         raise NotEstimable(f"line {line}, backend", f"{engine!r} is unknown", f"One of {', '.join(ENGINES)}.")
     if precision not in PRECISIONS:
@@ -63,8 +63,8 @@ def parsed(record: Mapping[str, str | None], line: int) -> Row:
         raise NotEstimable(f"line {line}, precision", f"{precision!r} is unknown", f"Empty, or one of {known}.")
     return Row(
         engine=ENGINES[engine],
-        model=record["model_path"] or "",
-        gpu=record["system"] or "",
+        model=_text(record, "model_path"),
+        gpu=_text(record, "system"),
         precision=PRECISIONS[precision],
         input_tokens=_whole(record, "isl", line),
         output_tokens=_whole(record, "osl", line),
@@ -84,10 +84,23 @@ def check_columns(columns: Sequence[str]) -> None:
         )
 
 
+def check_models(found: Sequence[Row], model: ModelFacts | None) -> None:
+    """Raises NotEstimable where one config.json would have to stand for several models."""
+    unknown = {tables.model_key(row.model): row.model for row in found if tables.published_model(row.model) is None}
+    if model is not None and len(unknown) > 1:
+        names = ", ".join(sorted(unknown.values())[:4])
+        problem = f"one config.json, but {len(unknown)} models are not in the table: {names[:200]}"
+        raise NotEstimable("--model-config", problem, "Split the file: rows of one such model at a time.")
+
+
+def _text(record: Mapping[str, str | None], column: str) -> str:
+    return (record.get(column) or "").strip()
+
+
 def _whole(
     record: Mapping[str, str | None], column: str, line: int, default: int | None = None, most: int = 10_000_000
 ) -> int:
-    text = (record.get(column) or "").strip()
+    text = _text(record, column)
     if not text and default is not None:
         return default
     if not text.isascii() or not text.isdigit() or len(text) > 20 or not 0 < int(text) <= most:
@@ -103,8 +116,8 @@ def estimate(
     gpus: Mapping[str, GpuFacts] | None = None,
     efficiencies: Mapping[str, Efficiencies] | None = None,
 ) -> RowEstimate:
-    """Mean TTFT and TPOT of the recording; ``model`` instead of the published one of that name."""
-    facts = model or tables.published_model(row.model)
+    """Mean TTFT and TPOT of the recording; ``model``: facts of a model that is not in the table (``check_models``)."""
+    facts = tables.published_model(row.model) or model
     if facts is None:
         return RowEstimate(reason=f"model {row.model} is not in the table: give its config.json with --model-config")
     gpu = tables.gpu(row.gpu, gpus)
@@ -112,18 +125,22 @@ def estimate(
         return RowEstimate(reason=f"GPU {row.gpu} is unknown: it can be measured, not estimated; or give --gpus FILE")
     if facts.heads % row.tensor_parallel:
         return RowEstimate(reason=f"tp_size {row.tensor_parallel} does not divide {facts.heads} attention heads")
+    longest, request = facts.longest, row.input_tokens + row.output_tokens
+    if longest and request > longest:
+        return RowEstimate(reason=f"isl + osl is {request} tokens, the context of {row.model} is {longest}")
     configuration = configured(row, facts, gpu)
     of = tables.efficiencies(row.engine, gpu.name, efficiencies)
     try:
         figures = _run(row, configuration, of)
     except DoesNotFit as problem:
         return RowEstimate(reason=str(problem))
-    tpot = 1000 * sum(figures.tpot) / len(figures.tpot) if figures.tpot else 0.0
+    tpot = 1000 * sum(figures.tpot) / len(figures.tpot) if figures.tpot else None
     return RowEstimate(ttft_ms=1000 * sum(figures.ttft) / len(figures.ttft), tpot_ms=tpot)
 
 
 def configured(row: Row, model: ModelFacts, gpu: GpuFacts) -> Configuration:
-    """The configuration of a recorded row. Recordings of 8 and 4 bit weights had an FP8 cache."""
+    """The configuration of a recorded row. Recordings of FP8 and FP4 weights had an FP8 cache; those of INT8 and INT4
+    are taken to have the checkpoint's own."""
     weights = row.precision or model.weights
     narrow = weights in ("FP8", "FP4") and row.precision != ""
     return Configuration(
@@ -144,7 +161,7 @@ def _run(row: Row, configuration: Configuration, of: Efficiencies) -> batching.F
     room = memory.memory(configuration, request)
     limits = batching.limits(configuration.rules, of, cache_tokens(configuration.model, room.kv_tokens, request))
     concurrency = -(-row.concurrency // row.attention_data_parallel)
-    drifts = drift(of.drift_tokens, WAVES * concurrency)
+    drifts = drift(min(of.drift_tokens, row.output_tokens - 1), WAVES * concurrency)
     lengths = [(row.input_tokens, max(1, row.output_tokens + tokens)) for tokens in drifts]
     return batching.closed_loop(steps.clock(configuration, of), limits, lengths, concurrency)
 

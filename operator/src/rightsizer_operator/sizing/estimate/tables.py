@@ -10,13 +10,14 @@ import importlib.resources
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from rightsizer_operator.resource.architecture import Architecture
-from rightsizer_operator.sizing.estimate import model_config, model_facts
+from rightsizer_operator.sizing.estimate import model_config, model_facts, table_files
 from rightsizer_operator.sizing.estimate.failures import NotEstimable
 from rightsizer_operator.sizing.estimate.model_facts import ModelFacts
+from rightsizer_operator.sizing.estimate.table_files import EfficiencyTable, GpuTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +63,10 @@ def _gpus() -> dict[str, GpuFacts]:
 def gpu_table(table: Mapping[str, Any]) -> dict[str, GpuFacts]:
     """Facts by plain name and alias, of a document like gpus.json; raises NotEstimable with the field at fault."""
     found = {}
-    for index, entry in enumerate(table.get("gpus", ())):
-        facts = _gpu(entry, f"gpus[{index}]")
-        for name in (facts.name, *entry.get("aliases", ())):
-            found[_plain(name)] = facts
+    for entry in table_files.checked(GpuTable, table).gpus:
+        facts = GpuFacts(**entry.model_dump(exclude={"aliases", "source"}))
+        found.update({_plain(name): facts for name in (facts.name, *entry.aliases)})
     return found
-
-
-def _gpu(entry: Mapping[str, Any], where: str) -> GpuFacts:
-    given = {field.name: entry[field.name] for field in fields(GpuFacts) if field.name in entry}
-    for field in ("name", "memory_gib", "bandwidth_gbs", "bf16_tflops", "link_gbs", "compute_capability"):
-        if field not in given:
-            raise NotEstimable(f"{where}.{field}", "is missing", "Write it as gpus.json inside the package does.")
-    for field in ("memory_gib", "bandwidth_gbs", "bf16_tflops", "link_gbs"):
-        if isinstance(given[field], bool) or not isinstance(given[field], int | float) or given[field] <= 0:
-            raise NotEstimable(f"{where}.{field}", f"{given[field]!r} is no positive number", "Correct the GPU table.")
-    return GpuFacts(**{"fp8_tflops": 0.0, "int8_tflops": 0.0, "fp4_tflops": 0.0, **given})
 
 
 def gpu(name: str, more: Mapping[str, GpuFacts] | None = None) -> GpuFacts | None:
@@ -92,11 +81,15 @@ def _models() -> dict[str, Mapping[str, Any]]:
     return {_plain(name): entry for entry in entries for name in (entry["name"], *entry["aliases"])}
 
 
+def model_key(name: str) -> str:
+    """A model's name as the table compares it: the part after the slash counts."""
+    return _plain(name.rpartition("/")[2])
+
+
 @functools.cache
 def published_architecture(name: str) -> Architecture | None:
-    """What ``config.json`` of a published model says (the part of the name after the slash counts); None: not in the
-    table."""
-    entry = _models().get(_plain(name.rpartition("/")[2]))
+    """What ``config.json`` of a published model says; None: not in the table."""
+    entry = _models().get(model_key(name))
     if entry is None:
         return None
     found = model_config.architecture(entry["config"])
@@ -178,23 +171,30 @@ ENGINES = {
 }  # fmt: skip
 
 
-def efficiency_table(table: Mapping[str, Any]) -> dict[str, Efficiencies]:
-    """Efficiencies by ``engine`` or ``engine/GPU`` of a document like efficiencies.json; raises NotEstimable."""
-    found = {key: _efficiency(key, value) for key, value in (table.get("efficiencies") or {}).items()}
+def efficiency_table(table: Mapping[str, Any], gpus: Mapping[str, GpuFacts] | None = None) -> dict[str, Efficiencies]:
+    """Efficiencies by ``engine`` or ``engine/GPU`` of a document like efficiencies.json; raises NotEstimable. ``gpus``:
+    the user's own; with them, a GPU that is in no table is an error.
+    """
+    read = table_files.checked(EfficiencyTable, table).efficiencies
     for engine in ENGINES:
-        if engine not in found:
+        if engine not in read:
             raise NotEstimable(f"efficiencies.{engine}", "is missing", "Lay the table out as the package's own.")
-    return found
+    return {_pair(key, gpus): Efficiencies(**entry.model_dump()) for key, entry in read.items()}
 
 
-def _efficiency(key: str, entry: Mapping[str, Any]) -> Efficiencies:
-    for field in fields(Efficiencies):
-        value = entry.get(field.name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise NotEstimable(
-                f"efficiencies.{key}.{field.name}", f"{value!r} is no positive number", "Correct the table."
-            )
-    return Efficiencies(**{field.name: float(entry[field.name]) for field in fields(Efficiencies)})
+def _pair(key: str, gpus: Mapping[str, GpuFacts] | None) -> str:
+    """The key by the GPU's own name; raises NotEstimable where it would be without effect."""
+    engine, slash, product = key.partition("/")
+    if engine not in ENGINES:
+        raise NotEstimable(
+            f"efficiencies.{key}", "names no known engine", f"One of {', '.join(ENGINES)}, or ENGINE/GPU."
+        )
+    if not slash:
+        return engine
+    known = gpu(product, gpus)
+    if known is None and gpus is not None:
+        raise NotEstimable(f"efficiencies.{key}", "names no known GPU", "Correct the name, or give --gpus FILE.")
+    return f"{engine}/{known.name if known else product}"
 
 
 def packaged() -> dict[str, Efficiencies]:
