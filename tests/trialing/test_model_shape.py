@@ -47,9 +47,34 @@ def test_it_is_a_few_hundred_bytes(config):
     assert len(json.dumps(shape(config), separators=(",", ":"))) <= LIMIT_BYTES
 
 
-def test_what_the_estimator_refuses_it_still_refuses():
-    with pytest.raises(NotEstimable, match="mamba_d_state"):
-        model_facts.from_config(shape({**MODELS[0]["config"], "mamba_d_state": 128}))
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mamba_d_state", 128),
+        ("state_size", 16),
+        ("linear_attn_config", {"short_conv_kernel_size": 4}),
+        ("attn_type_list", [0, 0, 1]),
+        ("block_types", ["recurrent", "attention"]),
+        ("layer_types", ["full_attention"] * 5),
+    ],
+)
+def test_what_the_estimator_refuses_it_still_refuses(field, value):
+    with pytest.raises(NotEstimable, match=field):
+        model_facts.from_config(shape({**MODELS[0]["config"], field: value}))
+
+
+def test_layers_that_all_attend_are_estimated_whatever_list_says_so():
+    config = MODELS[0]["config"]
+    told = shape({**config, "attn_type_list": [1] * config["num_hidden_layers"]})
+    assert model_facts.from_config(json.loads(json.dumps(told)), "m") == model_facts.from_config(config, "m")
+
+
+@pytest.mark.parametrize("nesting", ["text_config", "language_config", "llm_config"])
+def test_the_language_model_of_several_modalities_is_told_with_its_quantization(nesting):
+    inner = {**MODELS[0]["config"], "quantization_config": {"quant_method": "gptq", "bits": 4}}
+    found = model_facts.from_config(shape({nesting: inner, "vision_config": {"hidden_size": 1}}), "m")
+    assert found == model_facts.from_config(inner, "m")
+    assert found.weights == "INT4"
 
 
 def test_a_config_of_nothing_known_is_told_as_empty_and_one_too_long_not_at_all():

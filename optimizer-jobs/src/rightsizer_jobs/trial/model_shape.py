@@ -24,27 +24,44 @@ FIELDS = (
     "first_k_dense_replace", "decoder_sparse_step", "interleave_moe_layer_step",
     "kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim",
     "sliding_window", "attention_chunk_size", "use_sliding_window", "sliding_window_pattern",
-    "ssm_state_size", "mamba_d_state", "mamba_num_heads", "linear_num_value_heads", "rwkv_version", "d_state",
+    "is_decoder", "no_rope_layer_interval",
+    "state_size", "ssm_state_size", "mamba_d_state", "mamba_num_heads", "linear_num_value_heads", "rwkv_version", "d_state",
 )  # fmt: skip
-"""As Hugging Face spells them, at the top or under ``text_config``; null ones are left out."""
+"""As Hugging Face spells them, at the top or in one of ``NESTED``; null ones are left out."""
+COUNTED = ("layer_types", "attn_type_list", "block_types", "_block_types", "layers_block_type")
+"""Lists that name each layer's kind."""
+NESTED = ("thinker_config", "text_config", "language_config", "llm_config")
+"""Where models of several modalities keep their language model; the first may hold one of the others."""
 METHOD = ("quant_method", "quant_algo", "bits", "kv_cache_quant_algo", "weight_block_size")
 
 
 def shape(config: Mapping[str, Any]) -> dict[str, JsonValue] | None:
     """The fields that are there, of plain values; None where they are more than LIMIT_BYTES of JSON."""
-    inner = config.get("text_config")
-    text = {**config, **inner} if isinstance(inner, Mapping) else config
+    text = _language_model(config)
     found: dict[str, JsonValue] = {name: text[name] for name in FIELDS if _plain(text.get(name))}
-    kinds = text.get("layer_types")
-    if isinstance(kinds, list) and kinds:
-        found["layer_types"] = dict(Counter(str(kind)[:40] for kind in kinds))
+    for name in COUNTED:
+        kinds = text.get(name)
+        if isinstance(kinds, list) and kinds:
+            found[name] = dict(Counter(str(kind)[:40] for kind in kinds))
+    if text.get("linear_attn_config"):
+        found["linear_attn_config"] = True
     dense = text.get("mlp_only_layers")
     if isinstance(dense, list) and dense:
         found["mlp_only_layers"] = len(dense)
-    quantization = config.get("quantization_config")
+    quantization = text.get("quantization_config")
     if isinstance(quantization, Mapping):
         found["quantization_config"] = _quantization(quantization)
     return found if len(json.dumps(found, separators=(",", ":"))) <= LIMIT_BYTES else None
+
+
+def _language_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its fields laid over those at the top; null ones count as absent."""
+    found = config
+    for key in NESTED:
+        inner = found.get(key)
+        if isinstance(inner, Mapping):
+            found = {**found, **{name: value for name, value in inner.items() if value is not None}}
+    return found
 
 
 def _plain(value: object) -> bool:

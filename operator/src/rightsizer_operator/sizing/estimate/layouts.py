@@ -18,7 +18,7 @@ _STATE_SPACE = (
     "state_size", "linear_attn_config",
 )  # fmt: skip
 _LISTED: dict[str, tuple[object, ...]] = {
-    "attn_type_list": (1,), "block_types": ("attention",), "_block_types": ("attention",),
+    "attn_type_list": (1, "1"), "block_types": ("attention",), "_block_types": ("attention",),
     "layers_block_type": ("attention",),
 }  # fmt: skip
 """Lists that name each layer's kind, and the kinds that are attention."""
