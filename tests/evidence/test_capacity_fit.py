@@ -71,6 +71,13 @@ def test_no_probe_no_capacity():
     assert fit() is None
 
 
+def test_a_run_without_a_request_shows_nothing():
+    nothing = probe(8, 0.0, requests=0)
+    assert not holds(nothing, SLO)
+    assert fit(nothing) is None
+    assert fit(nothing, probe(4, 0.0)) == fit(probe(4, 0.0))
+
+
 @pytest.mark.parametrize("slope", [6.0, 10.0, 14.0])
 def test_an_exact_curve_is_found(slope):
     found = fit(*(probe(rate, curve(rate, slope=slope), requests=200_000) for rate in (6.8, 7.6, 8.4)))

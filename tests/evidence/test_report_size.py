@@ -1,9 +1,11 @@
 """A report fits the termination message in the worst case, readable where it can be."""
 
 import random
+import string
 
 import pytest
 
+from rightsizer_jobs.__main__ import fitting
 from rightsizer_jobs.contract import (
     REPORT_LIMIT_BYTES,
     Capacity,
@@ -17,6 +19,7 @@ from rightsizer_jobs.contract import (
     dump_report,
     load_report,
 )
+from rightsizer_jobs.quality.questions import MOST_QUESTIONS
 from rightsizer_jobs.stats import encode_answers
 from rightsizer_jobs.workload import TraceFacts
 
@@ -104,6 +107,36 @@ def test_all_of_mmlu_beside_twelve_probes_fits_and_comes_back_unchanged(seed):
     text = dump_report(full)
     assert len(text.encode()) <= REPORT_LIMIT_BYTES
     assert load_report(text) == full
+
+
+def incompressible(seed, letters):
+    """The longest report that a trial can give, of texts that no packing shortens."""
+    full, source = report(MOST_QUESTIONS, 12, seed), random.Random(seed)
+
+    def text(length, of=string.ascii_letters + string.digits):
+        return "".join(source.choices(of, k=length))
+
+    answers = encode_answers([source.random() < 0.5 for _ in range(MOST_QUESTIONS)], text(64, "0123456789abcdef"))
+    changes = {"candidate": text(40), "reason": text(400, letters), "replayed": text(200, letters), "answers": answers}
+    trace = full.trace.model_copy(update={"sha256": text(64, "0123456789abcdef")})
+    return full.model_copy(update={**changes, "trace": trace, "source_fingerprint": text(16, "0123456789abcdef")})
+
+
+@pytest.mark.parametrize("letters", [string.ascii_letters, "".join(chr(code) for code in range(0x4E00, 0x9FFF))])
+@pytest.mark.parametrize("seed", range(5))
+def test_as_many_questions_as_may_be_asked_always_fit_with_all_evidence(seed, letters):
+    full = incompressible(seed, letters)
+    with pytest.raises(ReportTooLong):
+        dump_report(full)
+    told = load_report(dump_report(fitting(full)))
+    kept = ("answers", "probes", "capacity", "saturation", "trace", "client", "outcome")
+    assert [getattr(told, field) for field in kept] == [getattr(full, field) for field in kept]
+    assert told.reason and full.reason.startswith(told.reason)
+    assert told.replayed and full.replayed.startswith(told.replayed)
+
+
+def test_a_report_that_fits_loses_nothing():
+    assert fitting(report(900, 4)) == report(900, 4)
 
 
 def test_an_ordinary_report_stays_readable_json():

@@ -50,6 +50,15 @@ def test_a_single_token_has_no_time_per_token():
     assert tpot(record(0, [50])) == []
 
 
+@pytest.mark.parametrize("chunks_ms", [[900], [900, 900, 900]])
+def test_an_answer_that_comes_at_one_instant_has_the_most_that_its_tokens_can_have_taken(chunks_ms):
+    held_back = record(100, chunks_ms, tokens=5)
+    assert tpot(held_back) == [200.0]
+    assert itl(held_back) == [200.0] * 4
+    found = summarise([held_back], Window(0, SECOND), rate_rps=1, slo=Slo(itl_ms=199, tpot_ms=199), block_s=1)
+    assert found.violations == {"itl": 1.0, "tpot": 1.0}
+
+
 @pytest.mark.parametrize("formula", [ttft, e2e, tpot, itl])
 def test_a_failure_is_infinitely_slow_even_when_tokens_came(formula):
     broken = record(0, [50, 60], failure="broken")

@@ -162,7 +162,7 @@ BAD: tuple[tuple[str, str, Any, str], ...] = (
     ("no question set", "quality.questionSet", ABSENT, "spec.quality.questionSet: Required value"),
     ("a question set outside the volume", "quality.questionSet.path", "../q.jsonl", PATH),
     ("a short digest", "quality.questionSet.sha256", "abc", "must be a SHA-256 digest: 64 hexadecimal digits"),
-    ("too many questions", "quality.questionSet.questions", 25_001, "should be less than or equal to 25000"),
+    ("too many questions", "quality.questionSet.questions", 14_201, "should be less than or equal to 14200"),
     ("a drop above all points", "quality.maxDropPoints", "100.5", "must be at most 100 percentage points"),
     ("no drop at all", "quality.maxDropPoints", "0", "must be greater than 0"),
     ("a drop in percent", "quality.maxDropPoints", "2%", DECIMAL),

@@ -34,6 +34,9 @@ class Behaviour:
     """The process start time changes at this completion."""
     break_stream_every: int = 0
     """Every so many streams ends after its first chunk."""
+    resets: int = 0
+    """So many streams end with a reset after their first chunk, once ``reset_after`` are served."""
+    reset_after: int = 0
     output_tokens: int | None = None
     """Ignores max_tokens and gives so many."""
     likely: Callable[[object], dict[str, float]] | None = None
@@ -46,6 +49,10 @@ class Behaviour:
     template_tokens: int = 0
     slow_down_after: int = 0
     slow_factor: float = 1.0
+
+
+class Reset(Exception):
+    """This stream is to end with a reset."""
 
 
 @dataclass
@@ -143,6 +150,10 @@ class FakeEngine:
             return await self.decode(response, body, arrived)
         except ConnectionResetError:  # the client has left
             return response
+        except Reset:
+            assert request.transport is not None
+            request.transport.abort()
+            return response
         finally:
             self.running -= 1
             self.slots.release()
@@ -163,6 +174,9 @@ class FakeEngine:
             last = time.monotonic()
             first = first or last
             due += behaviour.step_s * slow * behaviour.tokens_per_chunk
+            if behaviour.resets > 0 and len(self.served) >= behaviour.reset_after:
+                behaviour.resets -= 1
+                raise Reset
             if behaviour.break_stream_every and self.completions % behaviour.break_stream_every == 0:
                 return response
         prompt = body["prompt"]

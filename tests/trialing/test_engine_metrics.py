@@ -42,6 +42,13 @@ def test_a_renamed_metric_is_found_by_its_former_name_and_a_missing_or_broken_on
     assert (sample.waiting, sample.preemptions, sample.prefix_hits) == (None, None, None)
 
 
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1e999"])
+def test_what_is_no_finite_number_is_no_figure(value):
+    page = f'vllm:kv_cache_usage_perc{{engine="0"}} {value}\nprocess_start_time_seconds {value}\n'
+    sample = sample_of(f"{page}vllm:num_requests_running 3\n".encode(), vllm.NAMES)
+    assert (sample.kv_usage, sample.process_start, sample.running) == (None, None, 3.0)
+
+
 @pytest.mark.parametrize("names", [vllm.NAMES, tensorrt_llm.NAMES])
 def test_every_known_figure_is_read_under_each_of_its_names(names):
     for figure, known in names.items():

@@ -1,11 +1,17 @@
 """How busy an engine was over a probe: means over the counted window, kept at the largest rate that held."""
 
+import asyncio
+import os
+import signal
 from typing import Any
+
+import pytest
 
 from rightsizer_jobs.contract import EngineUse
 from rightsizer_jobs.engines.engine import Sample
 from rightsizer_jobs.loadgen.metrics import Window
-from rightsizer_jobs.trial.findings import Findings
+from rightsizer_jobs.trial import run as trial
+from rightsizer_jobs.trial.findings import Findings, Stop
 from rightsizer_jobs.trial.use import inside, use_of
 
 PATIENT = {"ttft_ms": 20_000}
@@ -105,4 +111,52 @@ async def test_a_share_that_the_engine_cannot_hold_is_left_out(
     slow = {"purpose": "Certify", "rate_rps": 2.0, "demand_share_rps": 300.0, "slo": {"ttft_ms": 100}}
     report = await repeat_void(assign(engine.base_url, **slow))
     assert report.use is not None and report.use.rate_rps == 2
+    assert report.use_at_demand is None
+
+
+async def _told_to_stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+
+async def _engine_failed() -> None:
+    raise Stop("EngineFailed", "the engine stopped")
+
+
+async def _not_believed() -> None:
+    raise Stop("Void", "the client sent late")
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (_told_to_stop, "told to stop (SIGTERM)"),
+        (lambda: asyncio.sleep(60), "ran past its 0.5 s"),
+        (_engine_failed, "the engine stopped"),
+        (_not_believed, "the client sent late"),
+    ],
+)
+async def test_a_verdict_outlives_whatever_ends_the_run_at_the_share_of_the_demand(
+    assign: Any, monkeypatch: Any, end: Any, told: str
+) -> None:
+    async def nothing(*_: Any) -> None:
+        pass
+
+    async def held_all(_bench: Any) -> Stop:
+        return Stop("Succeeded", "every limit held")
+
+    async def ends(*_: Any, **__: Any) -> Any:
+        return await end()
+
+    for module, name in ((trial.inputs, "read"), (trial.steps, "ready"), (trial.steps, "first_token")):
+        monkeypatch.setattr(module, name, nothing)
+    monkeypatch.setattr(trial, "_hold", held_all)
+    monkeypatch.setattr(trial, "held", ends)
+    deadlines = {"total_s": 0.5, "request_s": 0.01}
+    short = {"probe_s": 0.01, "warmup_block_s": 0.01}
+    asked = {"purpose": "Certify", "rate_rps": 20.0, "demand_share_rps": 8.0}
+    monkeypatch.setattr(Findings, "answer_s", 0.01)
+    report = await trial.run(assign("http://127.0.0.1:9", deadlines=deadlines, measurement=short, **asked))
+    assert report.outcome == "Succeeded"
+    assert report.reason.startswith("every limit held; use at the demand not measured: ") and told in report.reason
     assert report.use_at_demand is None

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from rightsizer_jobs.contract import QuestionSet
-from rightsizer_jobs.quality.questions import QuestionSetUnreadable, read_questions
+from rightsizer_jobs.quality.questions import MOST_QUESTIONS, QuestionSetUnreadable, read_questions
 from rightsizer_jobs.quality.scorer import block_ends, choose
 
 GOOD = {"id": 1, "subject": "arith", "prompt": "2 + 2 =", "choices": ["3", "4"], "answer": "4"}
@@ -37,6 +37,14 @@ def test_only_the_first_questions_are_kept_under_the_digest_of_the_whole_set(tmp
     some, everything = QuestionSet(path=str(path), max_questions=4), QuestionSet(path=str(path))
     assert len(read_questions(some).asked) == 4
     assert read_questions(some).sha256 == read_questions(everything).sha256
+
+
+def test_more_questions_than_fit_a_report_are_refused_with_the_field_to_change(tmp_path):
+    path = tmp_path / "long.jsonl"
+    path.write_text((json.dumps(GOOD) + "\n") * (MOST_QUESTIONS + 1))
+    with pytest.raises(QuestionSetUnreadable, match=r"14201 questions, 1 to 14200 fit .* quality\.questionSet\.path"):
+        read_questions(QuestionSet(path=str(path)))
+    assert len(read_questions(QuestionSet(path=str(path), max_questions=3)).asked) == 3
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,18 @@ def test_a_cpu_quota_counts_below_the_cores_one_may_run_on(tmp_path):
     assert cpus_here(tmp_path) == cores >= 1
 
 
+@pytest.mark.parametrize("folder", ["cpu", "cpu,cpuacct"])
+def test_the_quota_of_an_older_cgroup_counts_as_well(tmp_path, folder):
+    cores = cpus_here(tmp_path)
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "cpu.cfs_quota_us").write_text("50000\n")
+    assert cpus_here(tmp_path) == cores  # without its period it says nothing
+    (tmp_path / folder / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpus_here(tmp_path) == 0.5
+    (tmp_path / folder / "cpu.cfs_quota_us").write_text("-1\n")
+    assert cpus_here(tmp_path) == cores
+
+
 def test_counts_and_records_are_put_together():
     exchange = Exchange(10, (20,), 1, 1)
     first = Run((Record(0, 10, 0, exchange), Record(2, 30, 0, exchange)), Window(10, 50), live=Live(sent=2, due=1))

@@ -56,7 +56,7 @@ def main(environment: Mapping[str, str]) -> int:
         return EXIT_INVALID_ASSIGNMENT
     report = perform(assignment)
     try:
-        text = dump_report(_fitting(report))
+        text = dump_report(fitting(report))
     except ReportTooLong as error:
         LOG.error("%s", error)
         return EXIT_REPORT_TOO_LONG
@@ -65,11 +65,15 @@ def main(environment: Mapping[str, str]) -> int:
     return 0
 
 
-SPARED = ("model", "use_at_demand")
+SPARED = ("model", "use_at_demand", "records", "replayed", "reason", "use")
 """What a report does without where it would be too long, in this order: evidence comes first."""
 
+CUT = ("replayed", "reason")
+CUT_BYTES = 60
+"""Of these so much stays."""
 
-def _fitting(report: TrialReport | CompressReport) -> TrialReport | CompressReport:
+
+def fitting(report: TrialReport | CompressReport) -> TrialReport | CompressReport:
     """The report without what is too much for a termination message."""
     if not isinstance(report, TrialReport):
         return report
@@ -77,8 +81,13 @@ def _fitting(report: TrialReport | CompressReport) -> TrialReport | CompressRepo
         try:
             dump_report(report)
         except ReportTooLong:
-            report = report.model_copy(update={field: None})
+            text = getattr(report, field) if field in CUT else None
+            report = report.model_copy(update={field: text and _cut(text)})
     return report
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:CUT_BYTES].decode(errors="ignore")
 
 
 if __name__ == "__main__":

@@ -185,17 +185,19 @@ def worst_share(probe: Probe, slo: Slo) -> float:
 
 
 def holds(probe: Probe, slo: Slo) -> bool:
-    """Whether every limit was met at this rate."""
-    return not probe.aborted and worst_share(probe, slo) <= allowed_share(slo.percentile)
+    """Whether every limit was met at this rate. A run without a request shows nothing."""
+    return not probe.aborted and probe.requests > 0 and worst_share(probe, slo) <= allowed_share(slo.percentile)
 
 
 def fit_capacity(probes: Sequence[Probe], slo: Slo, *, block_s: float) -> Capacity | None:
-    """Rate at which the violation share reaches the allowed one, from all probes together; None without probes.
+    """Rate at which the violation share reaches the allowed one, from all probes together; None without one that shows
+    anything.
 
     ``ln p = ln allowed + slope (ln rate - x)``, the violations of a probe being binomial over its requests divided by
     the variance inflation. All probes count: one without violations says that the rate is not far too high, and how
     sure that is. Where all passed or all failed they only bound the capacity, and ``bound`` says on which side.
     """
+    probes = [probe for probe in probes if probe.requests > 0 or probe.aborted]
     if not probes:
         return None
     near = any(informative(probe, slo) for probe in probes)

@@ -198,7 +198,7 @@ class QuestionSetSpec(Resource):
     questions: Whole | None = Field(
         default=None,
         ge=1,
-        le=25_000,
+        le=14_200,
         description="How many questions the set has; lets an unresolvable margin be said before anything runs.",
     )
 

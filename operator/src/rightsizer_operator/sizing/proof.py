@@ -188,7 +188,7 @@ def _probes(standing: Standing) -> tuple[Probe, ...]:
 
 def _lowest_miss(standing: Standing, slo: Slo) -> str:
     """The lowest rate at which a limit was missed, in words; empty where none was."""
-    missed = [probe for probe in _probes(standing) if not stats.holds(probe, slo)]
+    missed = [probe for probe in _probes(standing) if probe.requests and not stats.holds(probe, slo)]
     lowest = min(missed, key=lambda probe: probe.rate_rps, default=None)
     return _violation(lowest, slo) if lowest else ""
 

@@ -4,6 +4,7 @@ Plain GETs that never wait long and never raise for a missing figure.
 """
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,13 +146,16 @@ def _lines_of(names: frozenset[str]) -> re.Pattern[bytes]:
 
 
 def _read_sample(line: str) -> tuple[str, float | None]:
-    """``name{labels} value [timestamp]``; labels may hold blanks."""
+    """``name{labels} value [timestamp]``; labels may hold blanks. NaN and infinities are no figures, though the format
+    has them.
+    """
     name, brace, rest = line.partition("{")
     fields = rest.rpartition("}")[2].split() if brace else line.split()[1:]
     try:
-        return (name if brace else line.split()[0]), float(fields[0])
+        value = float(fields[0])
     except (IndexError, ValueError):
         return name, None
+    return (name if brace else line.split()[0]), value if math.isfinite(value) else None
 
 
 def _joined(figure: str, samples: Mapping[str, Sequence[float]], names: Sequence[str]) -> float | None:

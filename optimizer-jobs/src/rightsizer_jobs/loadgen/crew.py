@@ -30,6 +30,13 @@ START_NS = 200_000_000
 
 END_S = 10.0
 
+QUOTA_FILES = (
+    ("cpu.max",),
+    ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
+    ("cpu,cpuacct/cpu.cfs_quota_us", "cpu,cpuacct/cpu.cfs_period_us"),
+)
+UNLIMITED = ("max", "-1")
+
 
 class WorkerDied(RuntimeError):
     """A client process ended before its run did."""
@@ -178,10 +185,17 @@ def merged(parts: Sequence[tuple[Run, tuple[float, ...]]], stopped: str) -> Run:
 
 
 def cpus_here(root: Path = CGROUP_ROOT) -> float:
-    """CPUs that this process may use: those it may run on, and no more than its cgroup's quota (v2)."""
-    allowed = float(len(os.sched_getaffinity(0)))
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else min(allowed, int(quota) / int(period))
+    """CPUs that this process may use: those it may run on, and no more than its cgroup's quota (v2 or v1)."""
+    return min(float(len(os.sched_getaffinity(0))), _quota(root))
+
+
+def _quota(root: Path) -> float:
+    """CPUs that the cgroup grants; inf: it sets no limit, or tells none."""
+    for names in QUOTA_FILES:
+        try:
+            quota, period = " ".join((root / name).read_text() for name in names).split()
+            granted = math.inf if quota in UNLIMITED else int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+        return granted
+    return math.inf

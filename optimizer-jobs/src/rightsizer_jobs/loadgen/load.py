@@ -23,7 +23,7 @@ SPIN_NS = 2_000_000
 """The event loop's timers are a millisecond coarse: the last two milliseconds before an instant are spent polling."""
 
 BROKEN_LIMIT = 3
-"""So many refused or broken connections stop a run: whoever runs it then looks whether the engine is alive."""
+"""After so many refused or broken connections the engine may be gone: whoever runs it then looks whether it is."""
 
 LEAD_NS = 50_000_000
 CUT = "cut: the run was stopped"

@@ -26,18 +26,34 @@ def e2e(record: Record) -> list[float]:
     return [math.inf] if record.failed else [(record.exchange.chunks_ns[-1] - record.scheduled_ns) / MILLISECOND]
 
 
+def at_once(record: Record) -> float | None:
+    """Milliseconds a token, where an answer of several came at one instant: e2e / (n - 1), the most that they can have
+    taken on average, since the time between them cannot be seen. None: it came bit by bit, or is of one token.
+    """
+    chunks, tokens = record.exchange.chunks_ns, record.exchange.output_tokens
+    if record.failed or tokens < 2 or chunks[0] != chunks[-1]:
+        return None
+    return e2e(record)[0] / (tokens - 1)
+
+
 def tpot(record: Record) -> list[float]:
-    """(e2e - ttft) / (n - 1), n from the server's usage; undefined (nothing) below two tokens."""
+    """(e2e - ttft) / (n - 1), n from the server's usage; undefined (nothing) below two tokens; see ``at_once``."""
     if record.failed:
         return [math.inf]
+    if (most := at_once(record)) is not None:
+        return [most]
     chunks, tokens = record.exchange.chunks_ns, record.exchange.output_tokens
     return [(chunks[-1] - chunks[0]) / (tokens - 1) / MILLISECOND] if tokens > 1 else []
 
 
 def itl(record: Record) -> list[float]:
-    """Gaps between content chunks. A failed request has as many infinite ones as it should have had, at least one."""
+    """Gaps between content chunks; see ``at_once``. A failed request has as many infinite ones as it should have had,
+    at least one.
+    """
     if record.failed:
         return [math.inf] * max(1, record.asked_tokens - 1)
+    if (most := at_once(record)) is not None:
+        return [most] * (record.exchange.output_tokens - 1)
     chunks = record.exchange.chunks_ns
     return [(later - earlier) / MILLISECOND for earlier, later in pairwise(chunks)]
 

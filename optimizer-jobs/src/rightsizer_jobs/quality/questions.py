@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rightsizer_jobs.contract import QuestionSet
 
-MOST_QUESTIONS = 19_200
-"""What the report's bit string can hold."""
+MOST_QUESTIONS = 14_200
+"""So many answers fit a report beside twelve probes, whatever else is in it: ``__main__.fitting``."""
 
 
 class QuestionSetUnreadable(ValueError):
@@ -73,7 +73,8 @@ def read_questions(source: QuestionSet) -> Questions:
     kept = lines[: source.max_questions or None]
     if not 0 < len(kept) <= MOST_QUESTIONS:
         raise QuestionSetUnreadable(
-            f"question set {path} has {len(kept)} questions; 1 to {MOST_QUESTIONS} can be asked"
+            f"question set {path} has {len(kept)} questions, 1 to {MOST_QUESTIONS} fit a report: "
+            "name another file in quality.questionSet.path"
         )
     return Questions(tuple(_parse(path, number, line) for number, line in kept), digest)
 

@@ -115,11 +115,13 @@ class Bench:
         """Output tokens that request ``index`` asks for."""
         return self.requests.ask(index).output_tokens
 
-    async def check_alive(self, during: str) -> None:
-        """Raises Stop(EngineFailed) when an engine no longer answers or has restarted since it became ready."""
+    async def check_alive(self, during: str, *, must_answer: bool = False) -> None:
+        """Raises Stop(EngineFailed) when an engine is gone or has restarted since it became ready. ``must_answer``: or
+        does not say that it is healthy, as a busy one may fail to.
+        """
         for number, engine in enumerate(self.engines):
             health = await engine.health()
-            if health.refused:
+            if health.refused or (must_answer and not health.ready):
                 raise Stop("EngineFailed", f"the engine stopped during {during}: {health.problem}")
             start = (await engine.sample()).process_start
             known = self.findings.engine_starts[number]

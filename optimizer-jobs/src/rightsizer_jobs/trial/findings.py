@@ -60,6 +60,8 @@ class Findings:
     use_held: bool = False
     tokens_per_chunk: float = 1.0
     """Of the last probe."""
+    verdict: Stop | None = None
+    """Set when all is measured that it rests on."""
 
     @property
     def elapsed_s(self) -> float:
@@ -79,6 +81,12 @@ class Findings:
         better = held and (not self.use_held or self.use is None or use.rate_rps >= self.use.rate_rps)
         if better or not self.use_held:
             self.use, self.use_held = use, held
+
+    def ended(self, stop: Stop) -> Stop:
+        """How the trial ends: with its verdict where it has one; what came after that costs only its own figure."""
+        if self.verdict is None:
+            return stop
+        return Stop(self.verdict.outcome, f"{self.verdict.reason}; use at the demand not measured: {stop.reason}")
 
     def report(self, outcome: TrialOutcome, reason: str) -> TrialReport:
         assignment = self.assignment
@@ -102,7 +110,7 @@ class Findings:
             client=self.client,
             tokens_per_chunk=rounded(self.tokens_per_chunk) if self.tokens_per_chunk > SEVERAL else None,
             records=self.records,
-            replayed=self.replayed[:REPLAYED_LIMIT] or None,
+            replayed=clean(self.replayed)[:REPLAYED_LIMIT] or None,
             trace=self.trace,
             model=self.model,
             source_fingerprint=self.source_fingerprint,
@@ -123,4 +131,10 @@ def short_capacity(capacity: Capacity) -> Capacity:
 
 def shorten(reason: str) -> str:
     """Cut to what the report takes."""
-    return reason if len(reason) <= REASON_LIMIT else reason[: REASON_LIMIT - 3] + "..."
+    text = clean(reason)
+    return text if len(text) <= REASON_LIMIT else text[: REASON_LIMIT - 3] + "..."
+
+
+def clean(text: str) -> str:
+    """Without lone surrogates, which an engine's JSON may spell and no report can hold."""
+    return text.encode(errors="replace").decode()

@@ -10,12 +10,13 @@ from rightsizer_jobs.contract import EngineUse, Probe, Slo
 from rightsizer_jobs.engines.beside import queued, told
 from rightsizer_jobs.loadgen.arrivals import NANOSECONDS, scaled
 from rightsizer_jobs.loadgen.health import Watchman, believe
-from rightsizer_jobs.loadgen.load import Live, Watch, engine_gone
+from rightsizer_jobs.loadgen.load import Live, Run, Watch
 from rightsizer_jobs.loadgen.metrics import joint_share, summarise, tokens_per_chunk
 from rightsizer_jobs.loadgen.order import Open
 from rightsizer_jobs.stats import holds
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
+from rightsizer_jobs.trial.pulse import Pulse
 from rightsizer_jobs.trial.search import probe_seed
 from rightsizer_jobs.trial.use import on_the_calendar, use_of
 
@@ -55,8 +56,6 @@ def overload_watch(rate_rps: float, limit: float, queued: Callable[[], float] = 
     """
 
     def watch(live: Live) -> str:
-        if gone := engine_gone(live):
-            return gone
         if (waiting := queued()) > limit:
             return f"overload at {rate_rps:.3g} requests/s: {waiting:.0f} wait in the engines, allowed {limit:.0f}"
         if live.unserved > limit:
@@ -66,6 +65,14 @@ def overload_watch(rate_rps: float, limit: float, queued: Callable[[], float] = 
         return ""
 
     return watch
+
+
+def empty(run: Run) -> str:
+    """Why a run shows nothing; empty: requests were due in it, or it was stopped."""
+    if run.stopped or any(run.window.counts(record) for record in run.records):
+        return ""
+    lengths = "probeSeconds, certificationSeconds or verificationSeconds in search.measurement"
+    return f"no request was due in {run.window.seconds:.3g} s: it must be longer ({lengths})"
 
 
 async def probe(
@@ -85,7 +92,8 @@ async def held(
 ) -> tuple[Probe, EngineUse]:
     """A run at a rate and how busy the engines were in it; see ``probe``."""
     assignment = bench.assignment
-    seed, first = probe_seed(assignment.seed, number), bench.requests.start(number)
+    seed = probe_seed(assignment.seed, number)
+    first = bench.requests.start(number, seed, rate_rps * ramp_s, rate_rps * measured_s)
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
     longest_s = assignment.deadlines.answer_s(bench.requests.longest_output)
     instants = scaled(bench.requests.gaps(seed, first), rate_rps, ramp_s + measured_s + longest_s)
@@ -93,17 +101,16 @@ async def held(
     limit = queue_limit(rate_rps, assignment.slo, idle, bursts)
     chunks = rate_rps * bench.requests.mean_output_tokens / bench.tokens_a_chunk
     load = Open(instants, ramp_s, measured_s)
-    async with bench.observed() as seen, Watchman() as watchman:
+    during = f"{name} at {rate_rps:.3g} requests/s"
+    async with bench.observed() as seen, Watchman() as watchman, Pulse(bench, during) as pulse:
         watch = overload_watch(rate_rps, limit, lambda: queued(seen.engines))
-        run = await bench.load(load, watch, chunks, first=first)
+        run = await bench.load(load, pulse.beside(watch), chunks, first=first)
     bench.findings.client = watchman.health(run)
     await bench.keep(name, run.records, seen.engines)
-    if gone := engine_gone(run.live):
-        await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
-        raise Stop("EngineFailed", f"{name} at {rate_rps:.3g} requests/s: {gone}")
+    await pulse.settle()
     counted = seen.within(run.window)
-    if void := believe(run, watchman, assignment.slo) or counted.slowed():
-        raise Stop("Void", f"{name} at {rate_rps:.3g} requests/s: {void}")
+    if void := believe(run, watchman, assignment.slo) or counted.slowed() or empty(run):
+        raise Stop("Void", f"{during}: {void}")
     summary = summarise(
         run.records,
         run.window,
@@ -125,5 +132,4 @@ async def held(
     bench.findings.tokens_per_chunk = chunk
     LOG.info("%s %s joint=%.3f tokens/chunk=%.2f %s", name, summary.model_dump_json(), joint, chunk, run.stopped)
     LOG.info("%s engines: %s", name, told(seen.engines))
-    await bench.check_alive(f"{name} at {rate_rps:.3g} requests/s")
     return summary, use

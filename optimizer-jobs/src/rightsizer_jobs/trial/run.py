@@ -36,9 +36,10 @@ async def run(assignment: TrialAssignment) -> TrialReport:
     try:
         stop = await asyncio.wait_for(task, assignment.deadlines.total_s)
     except TimeoutError:
-        stop = Stop("Void", f"the trial ran past its {assignment.deadlines.total_s:g} s")
+        stop = findings.ended(Stop("Void", f"the trial ran past its {assignment.deadlines.total_s:g} s"))
     except asyncio.CancelledError:
-        stop = Stop("Void", "the client was told to stop (SIGTERM): the pod was disrupted or deleted")
+        told = "the client was told to stop (SIGTERM): the pod was disrupted or deleted"
+        stop = findings.ended(Stop("Void", told))
     finally:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     LOG.info("%s: %s", stop.outcome, stop.reason)
@@ -59,12 +60,13 @@ async def _measure(assignment: TrialAssignment, findings: Findings) -> Stop:
             await gauge_chats(bench)
             stop = await (_explore(bench) if assignment.purpose == "Explore" else _hold(bench))
             if stop.outcome == "Succeeded" or assignment.purpose == "Explore":
+                findings.verdict = stop
                 await _at_demand(bench)
             return stop
     except (ModelUnreadable, TraceUnreadable) as error:
         return Stop("Void", str(error))
     except Stop as stop:
-        return stop
+        return findings.ended(stop)
 
 
 async def _explore(bench: Bench) -> Stop:
@@ -137,8 +139,8 @@ async def _hold(bench: Bench) -> Stop:
 
 
 async def _at_demand(bench: Bench) -> None:
-    """How busy the engine is at its share of the demand, where that is asked for. The verdict stands already: a run
-    that cannot be believed, or that the deadline leaves no time for, is left out.
+    """How busy the engine is at its share of the demand, where that is asked for. The verdict stands already and is
+    kept, whatever Stop this raises; a run that the deadline leaves no time for is left out.
     """
     share, findings = bench.assignment.demand_share_rps, bench.findings
     measurement = bench.assignment.measurement
@@ -150,11 +152,6 @@ async def _at_demand(bench: Bench) -> None:
         found, use = await held(
             bench, share, ramp_s=ramp_s, measured_s=measurement.probe_s, number=number, name="share of the demand"
         )
-    except Stop as stop:
-        if stop.outcome != "Void":
-            raise
-        LOG.warning("not measured at the share of the demand: %s", stop.reason)
-    else:
         findings.use_at_demand = None if found.aborted else use
     finally:
         findings.client = client  # of the runs that the verdict rests on

@@ -13,7 +13,7 @@ from typing import NoReturn
 from rightsizer_jobs.contract import Metric, Saturation, Slo
 from rightsizer_jobs.engines.beside import told, usually_waiting
 from rightsizer_jobs.engines.engine import Engine
-from rightsizer_jobs.loadgen.load import Run, Send, engine_gone
+from rightsizer_jobs.loadgen.load import Run, Send
 from rightsizer_jobs.loadgen.metrics import FORMULAS, output_rate, percentile, rounded
 from rightsizer_jobs.loadgen.order import Closed
 from rightsizer_jobs.loadgen.records import Exchange, Record, unheard
@@ -23,6 +23,7 @@ from rightsizer_jobs.quality.scorer import Margin, Scored, ScoringFailed, ask, h
 from rightsizer_jobs.trial import search
 from rightsizer_jobs.trial.bench import Bench
 from rightsizer_jobs.trial.findings import Stop
+from rightsizer_jobs.trial.pulse import Pulse
 from rightsizer_jobs.trial.saturation import saturation
 
 LOG = logging.getLogger(__name__)
@@ -250,8 +251,11 @@ async def _closed(bench: Bench, concurrency: int, seconds: float, name: str) -> 
     chunks_per_s = concurrency * 1000 / max(gap_ms, 0.01) / bench.tokens_a_chunk
     # With every place taken an answer may take longer than any user would wait: that is no failure here.
     patience_s = seconds + bench.assignment.deadlines.request_s
-    run = await bench.load(Closed(concurrency, seconds), engine_gone, chunks_per_s, patience_s)
-    await bench.check_alive(name)
+    async with Pulse(bench, name) as pulse:
+        run = await bench.load(Closed(concurrency, seconds), pulse.beside(), chunks_per_s, patience_s)
+    await pulse.settle()
+    if run.stopped:  # its window is longer than what was run
+        raise Stop("Void", f"{name}: {run.stopped}")
     failed = [
         record.exchange.failure
         for record in run.records
