@@ -25,7 +25,8 @@ FIELDS = (
     "kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim",
     "sliding_window", "attention_chunk_size", "use_sliding_window", "sliding_window_pattern",
     "is_decoder", "no_rope_layer_interval",
-    "state_size", "ssm_state_size", "mamba_d_state", "mamba_num_heads", "linear_num_value_heads", "rwkv_version", "d_state",
+    "state_size", "ssm_state_size", "mamba_d_state", "mamba_num_heads", "linear_num_value_heads", "rwkv_version",
+    "d_state",
 )  # fmt: skip
 """As Hugging Face spells them, at the top or in one of ``NESTED``; null ones are left out."""
 COUNTED = ("layer_types", "attn_type_list", "block_types", "_block_types", "layers_block_type")
