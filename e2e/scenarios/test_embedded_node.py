@@ -143,7 +143,9 @@ def test_a_pod_reaches_neither_the_host_nor_anything_beyond(node: Node) -> None:
 def test_a_node_whose_processes_were_all_killed_goes_on_with_its_pods(node: Node, api: Client) -> None:
     api.create(a_pod("returns", "serve", "8001", restartPolicy="Always"))
     wait_for(lambda: is_running(api, "returns", restarts=0), "pod returns to run", 60)
-    os.kill(processes.recorded(node.folder)[enclosure.HOLDER].pid, signal.SIGKILL)
+    holder = processes.recorded(node.folder)[enclosure.HOLDER]
+    os.kill(holder.pid, signal.SIGKILL)
+    wait_for(lambda: not processes.is_alive(holder), "the enclosure has ended", 10)
     node.up()
     wait_for(lambda: is_running(api, "returns", restarts=1), "pod returns to run again", 60)
     assert SLOT in api.get("v1", "Node", "node-1")["status"]["allocatable"]
