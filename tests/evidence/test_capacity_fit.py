@@ -184,6 +184,19 @@ def test_when_all_pass_the_capacity_is_at_least_the_largest_rate():
     assert (found.rate_rps, found.bound) == (6, "AtLeast")
 
 
+def test_a_quiet_part_of_a_trace_shows_no_more_than_the_rate_that_it_sent():
+    """Asked for 4 and 6 requests/s, the parts sent 3 and 2.5; what was too much is told by what it sent as well."""
+    quiet = [
+        probe(4, 0.0).model_copy(update={"achieved_rps": 3.0}),
+        probe(6, 0.0).model_copy(update={"achieved_rps": 2.5}),
+    ]
+    assert (fit(*quiet).rate_rps, fit(*quiet).bound) == (3.0, "AtLeast")
+    busy = probe(6, 0.9).model_copy(update={"achieved_rps": 9.0})
+    assert (fit(busy).rate_rps, fit(busy).bound) == (9.0, "AtMost")
+    balanced = [one.model_copy(update={"balanced": True}) for one in quiet]
+    assert fit(*balanced).rate_rps == 6
+
+
 def test_a_clean_pass_is_certified_no_closer_than_its_requests_could_tell():
     found = fit(probe(6, 0.0, requests=316))
     expected = math.sqrt(6 * INFLATION_SECONDS * 0.95 / (0.05 * 316)) / PRIOR_SLOPE

@@ -93,7 +93,7 @@ def test_a_workload_has_the_same_gaps_for_one_seed_and_others_for_other_requests
 
     assert head(5, 0) == head(5, 0)
     assert head(5, 0) != head(6, 0)
-    assert head(5, 0) != head(5, found.start(1, 5, 0, 0))
+    assert head(5, 0) != head(5, found.start(1))
 
 
 def test_long_requests_that_come_together_count_as_a_burst():

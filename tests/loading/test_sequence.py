@@ -72,13 +72,15 @@ def test_every_stretch_of_a_stratum_has_the_lengths_of_the_whole():
     assert found[:STRATUM] != found[STRATUM : 2 * STRATUM]
 
 
-def test_every_probe_begins_at_requests_of_its_own():
+def test_every_probe_begins_at_requests_of_its_own_but_a_trace_at_its_first():
     stated = sequence(Workload(input_tokens=LOGNORMAL, output_tokens=10), 1)
-    starts = [stated.start(number, 1, 10, 100) for number in range(6)]
+    starts = [stated.start(number) for number in range(6)]
     assert starts[0] == 0
     heads = [tuple(stated.ask(start + index).input_tokens for index in range(100)) for start in starts]
     assert len(set(heads)) == 6
     assert all(start % STRATUM == 0 for start in starts)
+    assert [stated.carrying(number, 1, 10, 100) for number in range(6)] == starts
+    assert {sequence(TRACED, 1, Trace(ROWS, 5.0, "0" * 64)).start(number) for number in range(6)} == {0}
 
 
 def test_input_and_output_lengths_vary_on_their_own():
@@ -111,11 +113,11 @@ def test_a_run_of_a_trace_sends_the_rows_that_carry_its_rate(seed, skipped, coun
     times = list(itertools.accumulate(slow))
     trace = Trace(tuple(Row(at, number + 1, 1) for number, at in enumerate(times)), times[-1] + 1.0, "0" * 64)
     found = sequence(TRACED, 1, trace)
-    first = found.start(1, seed, skipped, counted)
+    first = found.carrying(1, seed, skipped, counted)
     instants = list(itertools.accumulate(itertools.islice(found.gaps(1, first), 2000)))
     carried = sum(skipped <= at < skipped + counted for at in instants)
     assert carried == pytest.approx(counted, abs=0.02 * counted + 1)
-    assert first == found.start(1, seed, skipped, counted)
+    assert first == found.carrying(1, seed, skipped, counted)
 
 
 def test_only_arrivals_of_chance_are_balanced():

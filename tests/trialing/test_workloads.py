@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 
 import pytest
 
@@ -123,6 +124,24 @@ async def test_a_probe_says_whether_its_arrivals_were_balanced(
     workload = stated if arrivals == "Poisson" else {"arrivals": "Trace", "trace": {"path": str(trace)}}
     report = await repeat_void(assign(engine.base_url, purpose="Certify", rate_rps=5, workload=workload))
     assert [probe.balanced for probe in report.probes] == [balanced]
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+async def test_a_certification_sends_a_part_of_the_trace_that_carries_its_rate(
+    start_engine, assign, repeat_void, tmp_path, seed
+):
+    """Of a day with ten times as many requests at its peak as in its night."""
+    engine, path, at, lines = await start_engine(), tmp_path / "day.csv", 0.0, [HEAD]
+    for number in range(2000):
+        at += (1 + 0.82 * math.sin(2 * math.pi * number / 2000)) / 2
+        lines.append(f"2023-11-16 18:{int(at // 60):02}:{at % 60:010.7f},16,2")
+    path.write_text("\n".join(lines))
+    workload = {"arrivals": "Trace", "trace": {"path": str(path)}}
+    report = await repeat_void(
+        assign(engine.base_url, purpose="Certify", rate_rps=30, workload=workload, seed=seed, measurement={"hold_s": 3})
+    )
+    (probe,) = report.probes
+    assert probe.achieved_rps == pytest.approx(30, rel=0.06)
 
 
 def test_the_queue_of_a_burst_is_no_overload_yet(assign):

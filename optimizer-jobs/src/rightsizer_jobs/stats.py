@@ -291,15 +291,20 @@ def _calibration(probes: Sequence[Probe]) -> float:
 
 def _bound(probes: Sequence[Probe], slo: Slo) -> Capacity | None:
     """All passed, the largest rate is a lower bound; all failed, the smallest is an upper one; None: some of each."""
-    failed = min((probe.rate_rps for probe in probes if not holds(probe, slo)), default=math.inf)
-    passes = [probe for probe in probes if holds(probe, slo) and probe.rate_rps < failed]
+    failed = min((_carried(probe) for probe in probes if not holds(probe, slo)), default=math.inf)
+    passes = [probe for probe in probes if holds(probe, slo) and _carried(probe) < failed]
     if not passes:
         return Capacity(rate_rps=failed, standard_error=1.0, lower_rps=0.0, slope=PRIOR_SLOPE, bound="AtMost")
     if failed < math.inf:
         return None
-    top = max(passes, key=lambda probe: probe.rate_rps)
-    error = max(_doubt(top, slo), _resolution([one for one in passes if one.rate_rps > NEAR * top.rate_rps], slo))
-    return _capacity(top.rate_rps, error, PRIOR_SLOPE).model_copy(update={"bound": "AtLeast"})
+    top = max(passes, key=_carried)
+    error = max(_doubt(top, slo), _resolution([one for one in passes if _carried(one) > NEAR * _carried(top)], slo))
+    return _capacity(_carried(top), error, PRIOR_SLOPE).model_copy(update={"bound": "AtLeast"})
+
+
+def _carried(probe: Probe) -> float:
+    """The rate that a run stands for: what arrived, where a part of a trace may be far from the rate asked for."""
+    return probe.rate_rps if probe.balanced else probe.achieved_rps or probe.rate_rps
 
 
 def _doubt(passed: Probe, slo: Slo) -> float:

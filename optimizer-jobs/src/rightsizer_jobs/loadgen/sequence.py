@@ -54,9 +54,12 @@ class Sequence(Protocol):
     def ask(self, index: int) -> Ask:
         """What request ``index`` asks for."""
 
-    def start(self, number: int, seed: int, skipped: float, counted: float) -> int:
-        """The request that a trial's probe ``number`` (0: a run by itself) with this seed begins with. ``skipped``,
-        ``counted``: requests at its rate in its ramp and its measured part.
+    def start(self, number: int) -> int:
+        """The request that a trial's probe ``number`` begins with."""
+
+    def carrying(self, number: int, seed: int, skipped: float, counted: float) -> int:
+        """The same of a run that stands for its rate: a certification, a verification, the share of the demand.
+        ``skipped``, ``counted``: requests at that rate in its ramp and its measured part.
         """
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:
@@ -101,8 +104,11 @@ class Stated:
     def ask(self, index: int) -> Ask:
         return Ask(self.inputs[index % len(self.inputs)], self.outputs[index % len(self.outputs)])
 
-    def start(self, number: int, seed: int, skipped: float, counted: float) -> int:  # noqa: ARG002 any part is alike
+    def start(self, number: int) -> int:
         return number * APART
+
+    def carrying(self, number: int, seed: int, skipped: float, counted: float) -> int:  # noqa: ARG002 any part is alike
+        return self.start(number)
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:
         arrivals = self.workload.arrivals
@@ -142,7 +148,10 @@ class Replayed:
         row = self.trace.rows[number]
         return Ask(row.input_tokens, row.output_tokens, row.blocks, lap)
 
-    def start(self, number: int, seed: int, skipped: float, counted: float) -> int:  # noqa: ARG002 the seed is the probe's
+    def start(self, number: int) -> int:  # noqa: ARG002 its gaps go with its rows
+        return 0
+
+    def carrying(self, number: int, seed: int, skipped: float, counted: float) -> int:  # noqa: ARG002 as in ``start``
         return (self.trace.carrying(seed, skipped, counted) - self.first) % len(self.trace.rows)
 
     def gaps(self, seed: int, first: int) -> Iterator[float]:  # noqa: ARG002 a trace has its own

@@ -76,24 +76,28 @@ def empty(run: Run) -> str:
 
 
 async def probe(
-    bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, number: int = 0, name: str
+    bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, number: int = 0, name: str, searching: bool
 ) -> Probe:
     """Run and summarise; raises Stop for a void run or a dead engine. A run stopped for overload is aborted.
 
     ``number``: of the search's probe, which has requests and gaps of its own; the same for every candidate.
+    ``searching``: and at every rate. Else the run stands for its rate, and what it sends of a trace carries that.
     """
-    summary, use = await held(bench, rate_rps, ramp_s=ramp_s, measured_s=measured_s, number=number, name=name)
+    summary, use = await held(
+        bench, rate_rps, ramp_s=ramp_s, measured_s=measured_s, number=number, name=name, searching=searching
+    )
     bench.findings.used(use, holds(summary, bench.assignment.slo))
     return summary
 
 
 async def held(
-    bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, number: int, name: str
+    bench: Bench, rate_rps: float, *, ramp_s: float, measured_s: float, number: int, name: str, searching: bool = False
 ) -> tuple[Probe, EngineUse]:
     """A run at a rate and how busy the engines were in it; see ``probe``."""
     assignment = bench.assignment
     seed = probe_seed(assignment.seed, number)
-    first = bench.requests.start(number, seed, rate_rps * ramp_s, rate_rps * measured_s)
+    lengths = rate_rps * ramp_s, rate_rps * measured_s
+    first = bench.requests.start(number) if searching else bench.requests.carrying(number, seed, *lengths)
     idle = (bench.findings.idle_ms or {}).get("ttft", 1000.0)
     longest_s = assignment.deadlines.answer_s(bench.requests.longest_output)
     instants = scaled(bench.requests.gaps(seed, first), rate_rps, ramp_s + measured_s + longest_s)

@@ -104,6 +104,7 @@ async def _explore(bench: Bench) -> Stop:
                 measured_s=step.seconds,
                 number=number,
                 name=f"probe {number}",
+                searching=True,
             )
         )
 
@@ -130,6 +131,7 @@ async def _hold(bench: Bench) -> Stop:
         ramp_s=search.ramp_seconds(measurement, measurement.hold_s, bench.findings.answer_s),
         measured_s=measurement.hold_s,
         name=name,
+        searching=False,
     )
     bench.findings.probes.append(found)
     if holds(found, assignment.slo):
