@@ -115,7 +115,7 @@ def _peak(endpoint: PrometheusEndpoint, asked: Question, now: datetime.datetime)
     except UNREADABLE as error:
         return _nothing(asked, query, f"an answer that is no demand ({str(error)[:60]})")
     return PeakReading(
-        rate_rps=quantity(gpus.rounded_up(rate)),
+        rate_rps=gpus.written(gpus.bar(rate)),
         window_hours=asked.window_hours,
         average_minutes=asked.average_minutes,
         query=query,

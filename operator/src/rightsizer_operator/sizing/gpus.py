@@ -109,11 +109,6 @@ def needed_rate(required: Requirement, replicas: int) -> float | None:
 
 
 def bar(rate_rps: float) -> float:
-    """A rate to beat as it is written: never less than needed."""
+    """A rate to beat, or a demand that was read, as it is written: never less than it is."""
     scale = 10.0 ** decimals(rate_rps)
     return math.ceil(rate_rps * scale - _SAME) / scale
-
-
-def rounded_up(rate_rps: float) -> float:
-    """A demand that was read, as it is written: three decimals, never less than it was."""
-    return math.ceil(rate_rps * 1000 - _SAME) / 1000
